@@ -1,0 +1,24 @@
+"""Two kinds of setting: what decides the numbers, and what decides how soon they arrive.
+
+``fields`` has the groups of a front end, ``checks`` what a value may be, ``mel`` puts both
+together as :class:`MelConfig`; ``run`` has :class:`OutputConfig` and :class:`RunConfig`.
+"""
+
+from melcli.config.fields import Frame, Log, Mel, Out, Scale, Spec, Wave
+from melcli.config.mel import MelConfig, describe_settings, parse_setting
+from melcli.config.run import OutputConfig, RunConfig
+
+__all__ = [
+    "Frame",
+    "Log",
+    "Mel",
+    "MelConfig",
+    "Out",
+    "OutputConfig",
+    "RunConfig",
+    "Scale",
+    "Spec",
+    "Wave",
+    "describe_settings",
+    "parse_setting",
+]

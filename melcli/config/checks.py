@@ -1,0 +1,235 @@
+"""What a front end's values may be: the type of each field, and the rules between fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from melcli.config.fields import GROUPS
+from melcli.errors import ConfigError
+
+ALL_KEYS = tuple(
+    f"{group}.{field.name}" for group, kind in GROUPS.items() for field in dataclasses.fields(kind)
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a config: where, what stands there, and what could."""
+
+    key: str
+    value: object
+    complaint: str
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.key}: {self.complaint}"
+        return f"{self.key} = {toml_value(self.value)}: {self.complaint}"
+
+
+def config_error(problems: Iterable[Problem], source: str | None) -> ConfigError:
+    """All problems of a config as the one error that tells them."""
+    lines = [str(problem) for problem in problems]
+    cause = lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} problems", *lines])
+    return ConfigError(cause, source, "melcli configs show librosa --resolved lists every key")
+
+
+def find_problems(groups: Mapping[str, Any]) -> list[Problem]:
+    """All that is wrong with the groups of a front end.
+
+    Types come first; a rule is asked only if every field it needs has the right type.
+    """
+    problems = []
+    for group, values in groups.items():
+        annotations = typing.get_type_hints(type(values))
+        for field in dataclasses.fields(values):
+            value = getattr(values, field.name)
+            complaint = _complaint(value, annotations[field.name], field.metadata["low"])
+            if complaint:
+                problems.append(Problem(f"{group}.{field.name}", value, complaint))
+    faulty = {problem.key for problem in problems}
+    draft = types.SimpleNamespace(**groups)
+    for needs, rule in _RULES:
+        complaint = "" if faulty.intersection(needs) else rule(draft)
+        if complaint:
+            group, _, name = needs[0].partition(".")
+            problems.append(Problem(needs[0], getattr(groups[group], name), complaint))
+    return problems
+
+
+def did_you_mean(key: str, known: Iterable[str] = ALL_KEYS) -> str:
+    """The complaint about an unknown key, with the nearest known one."""
+    names = list(known)
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    if not near:  # the right field in the wrong group, or without one
+        field = key.rpartition(".")[2]
+        same = [name for name in names if name.rpartition(".")[2] == field]
+        near = same or difflib.get_close_matches(field, [n.rpartition(".")[2] for n in names], n=1)
+    return f"unknown key; did you mean {near[0]}?" if near else "unknown key"
+
+
+def toml_value(value: object) -> str:
+    """A value as one would type it in a TOML file."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    return str(value)
+
+
+def _complaint(value: object, annotation: object, low: float | None) -> str:
+    if not _fits(value, annotation):
+        return f"must be {_expected(annotation)}"
+    if low is not None and isinstance(value, int | float) and value < low:
+        return f"must be at least {low}"
+    return ""
+
+
+def _fits(value: object, annotation: object) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        # 1 == True: compare within one type only.
+        return any(type(value) is type(a) and value == a for a in typing.get_args(annotation))
+    if origin in _UNIONS:
+        return any(_fits(value, choice) for choice in typing.get_args(annotation))
+    if origin is tuple:
+        items = typing.get_args(annotation)
+        if not isinstance(value, tuple):
+            return False
+        if items[-1] is Ellipsis:
+            return all(_fits(v, items[0]) for v in value)
+        return len(value) == len(items) and all(map(_fits, value, items))
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is annotation
+
+
+def _expected(annotation: object) -> str:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(toml_value(a) for a in typing.get_args(annotation))
+    if origin in _UNIONS:
+        choices = [c for c in typing.get_args(annotation) if c is not types.NoneType]
+        return " or ".join(_expected(choice) for choice in choices)
+    if origin is tuple:
+        return "a list of numbers" if typing.get_args(annotation)[-1] is Ellipsis else "[low, high]"
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(
+        typing.cast("type", annotation), "text"
+    )
+
+
+_UNIONS = (types.UnionType, typing.Union)  # what X | Y is depends on X and Y
+
+Rule = Callable[[Any], str]
+_RULES: list[tuple[tuple[str, ...], Rule]] = []
+
+
+def _rule(*needs: str) -> Callable[[Rule], Rule]:
+    """Register a rule: the fields it reads, the one to blame first. It returns its complaint."""
+
+    def register(rule: Rule) -> Rule:
+        _RULES.append((needs, rule))
+        return rule
+
+    return register
+
+
+@_rule("wave.channels")
+def _channel_is_counted_from_zero(c: Any) -> str:  # noqa: ANN401, a namespace of the groups
+    number = c.wave.channels
+    return "counts from 0" if isinstance(number, int) and number < 0 else ""
+
+
+@_rule("frame.win_length", "frame.n_fft")
+def _window_fits_the_fft(c: Any) -> str:  # noqa: ANN401
+    win_length = c.frame.win_length
+    too_long = win_length is not None and win_length > c.frame.n_fft
+    return f"must be at most frame.n_fft = {c.frame.n_fft}" if too_long else ""
+
+
+@_rule("frame.pad", "frame.frame_span")
+def _kaldi_rounding_counts_windows(c: Any) -> str:  # noqa: ANN401
+    wrong = c.frame.pad == "kaldi_round" and c.frame.frame_span != "win_length"
+    return 'needs frame.frame_span = "win_length"' if wrong else ""
+
+
+@_rule("frame.pad", "frame.hop_length", "frame.n_fft", "frame.win_length", "frame.frame_span")
+def _padding_is_not_negative(c: Any) -> str:  # noqa: ANN401
+    win_length = c.frame.n_fft if c.frame.win_length is None else c.frame.win_length
+    span = c.frame.n_fft if c.frame.frame_span == "n_fft" else win_length
+    if c.frame.pad in {"same", "same_ceil", "causal", "kaldi_round"} and c.frame.hop_length > span:
+        return f"needs frame.hop_length to be at most the frame's {span} samples"
+    return ""
+
+
+@_rule("mel.f_max", "mel.f_min", "wave.sample_rate")
+def _band_is_a_band(c: Any) -> str:  # noqa: ANN401
+    nyquist = c.wave.sample_rate / 2
+    f_max = nyquist if c.mel.f_max is None else c.mel.f_max
+    if f_max > nyquist:
+        return f"must be at most half of wave.sample_rate, {nyquist:g} Hz"
+    if f_max <= c.mel.f_min:
+        return f"must be above mel.f_min = {c.mel.f_min:g} Hz" + (
+            f" (left out, it is {nyquist:g} Hz)" if c.mel.f_max is None else ""
+        )
+    return ""
+
+
+@_rule("log.floor", "log.floor_mode", "log.log")
+def _logarithm_has_a_floor(c: Any) -> str:  # noqa: ANN401
+    guarded = c.log.floor_mode != "none" and c.log.floor > 0
+    if c.log.log != "none" and not guarded:
+        return "must be above 0, with a log.floor_mode, since the logarithm of silence is -inf"
+    return ""
+
+
+@_rule("log.range_width", "log.range_ref")
+def _range_has_a_reference(c: Any) -> str:  # noqa: ANN401
+    if (c.log.range_width > 0) != (c.log.range_ref != "none"):
+        return "goes together with log.range_ref: both or none"
+    return ""
+
+
+@_rule("scale.scale", "mel.n_mels")
+def _divisors_fit(c: Any) -> str:  # noqa: ANN401
+    return _one_a_band(c.scale.scale, c.mel.n_mels) or (
+        "must not be 0" if 0 in _values(c.scale.scale) else ""
+    )
+
+
+@_rule("scale.shift", "mel.n_mels")
+def _shifts_fit(c: Any) -> str:  # noqa: ANN401
+    return _one_a_band(c.scale.shift, c.mel.n_mels)
+
+
+@_rule("scale.pre_clip")
+def _pre_clip_is_a_range(c: Any) -> str:  # noqa: ANN401
+    return _low_high(c.scale.pre_clip)
+
+
+@_rule("scale.clip")
+def _clip_is_a_range(c: Any) -> str:  # noqa: ANN401
+    return _low_high(c.scale.clip)
+
+
+def _values(value: float | tuple[float, ...]) -> Iterator[float]:
+    yield from value if isinstance(value, tuple) else (value,)
+
+
+def _one_a_band(value: float | tuple[float, ...], n_mels: int) -> str:
+    if isinstance(value, tuple) and len(value) != n_mels:
+        return f"has {len(value)} entries; one number, or mel.n_mels = {n_mels} of them"
+    return ""
+
+
+def _low_high(pair: tuple[float, float] | None) -> str:
+    return "must be [low, high]" if pair is not None and pair[0] >= pair[1] else ""

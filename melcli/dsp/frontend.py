@@ -1,0 +1,191 @@
+"""Compiles a MelConfig into its stages, and runs them over packed batches in fixed blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from melcli import frames
+from melcli.config import MelConfig
+from melcli.dsp.compression import Clip, DynamicRange, Floor, Logarithm, Scaling, UtteranceMinMax
+from melcli.dsp.mel import MelBands, PowerMelBands, config_filterbank
+from melcli.dsp.stage import ItemStage, Stage
+from melcli.dsp.stft import Magnitude, RemoveDC, Spectrum
+from melcli.dsp.waveform import FixLength, FramePreemphasis, Gain, Preemphasis
+
+_BLOCK_SAMPLES = 1 << 19
+_MIN_BLOCK_ROWS, _MAX_BLOCK_ROWS = 32, 256
+
+
+def compile_stages(config: MelConfig) -> Iterator[Stage]:
+    """The stages of a front end, in order: one for each thing it does, none for what it does not.
+
+    The order is fixed: gain, fixed length, pre-emphasis; per frame: mean, pre-emphasis, window,
+    FFT, magnitude, filterbank, floor, log; then range, clip, scaling, clip, normalisation.
+    """
+    wave, frame, spec, log, scale = config.wave, config.frame, config.spec, config.log, config.scale
+    if wave.wave_gain != 1.0:
+        yield Gain(wave.wave_gain)
+    if wave.fix_samples:
+        yield FixLength(wave.fix_samples)
+    if wave.preemph and wave.preemph_scope != "frame":
+        yield Preemphasis(wave.preemph, wave.preemph_scope)
+
+    if frame.frame_dc:
+        yield RemoveDC()
+    if wave.preemph and wave.preemph_scope == "frame":
+        yield FramePreemphasis(wave.preemph)
+    yield Spectrum(config)
+    bank = config_filterbank(config)
+    if spec.power == 2.0 and not spec.mag_eps:  # noqa: PLR2004, the square
+        yield PowerMelBands(bank)
+    else:
+        yield Magnitude(spec.power, spec.mag_eps)
+        yield MelBands(bank)
+    if log.floor_mode != "none":
+        yield Floor(log.floor_mode, log.floor)
+    if log.log != "none":
+        yield Logarithm(log.log, log.log_mult)
+
+    if log.range_ref == "item_max":
+        yield DynamicRange(log.range_width)
+    if scale.pre_clip is not None:
+        yield Clip(*scale.pre_clip)
+    if scale.shift != 0.0 or scale.scale != 1.0:
+        yield Scaling(scale.shift, scale.scale)
+    if scale.clip is not None:
+        yield Clip(*scale.clip)
+    if scale.utt_norm == "minmax":
+        yield UtteranceMinMax(scale.utt_eps)
+
+
+class FrontEnd(nn.Module):
+    """A mel front end as a module: waveforms in, mels out, the constants as buffers.
+
+    Everything is computed in blocks of one fixed shape, ``block_rows`` frames, whatever the batch:
+    the libraries below round a row the same way wherever it lies in such a block, but not in
+    blocks of other shapes. So an item's mel is the same, bit for bit, alone and in any batch.
+
+    Args:
+        config: The front end.
+    """
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        stages = list(compile_stages(config))
+        by_item = next((i for i, s in enumerate(stages) if s.scope == "item"), len(stages))
+        self.sample_stages = nn.ModuleList(s for s in stages if s.scope == "sample")
+        self.frame_stages = nn.ModuleList(s for s in stages[:by_item] if s.scope == "frame")
+        # From the first stage that needs the whole item on. What follows it only compares, adds,
+        # multiplies and divides, which is rounded correctly, so alike in any shape.
+        self.item_stages = nn.ModuleList(stages[by_item:])
+        fitting = _BLOCK_SAMPLES // config.frame.n_fft
+        self.block_rows = max(_MIN_BLOCK_ROWS, min(_MAX_BLOCK_ROWS, fitting))
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row of the output."""
+        return (self.config.mel.n_mels,)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Mels ``(..., n_mels, n_frames)`` of waveforms ``(..., n_samples)``, each by itself."""
+        flat = waveform.reshape(-1, waveform.shape[-1])
+        mels = torch.stack([rows.T for rows in self.rows(list(flat))])
+        return mels.reshape(*waveform.shape[:-1], *mels.shape[1:])
+
+    def rows(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """The mel of each waveform of a batch, as rows.
+
+        Args:
+            waveforms: Float32 ``(n_samples,)`` each, at the front end's rate, and none shorter
+                than :func:`melcli.frames.shortest` says.
+
+        Returns:
+            For each waveform ``(n_frames, n_mels)``.
+        """
+        shaped = [_through(self.sample_stages, waveform) for waveform in waveforms]
+        packed = pack(self.config, shaped, self.block_rows)
+        blocks = [_through(self.frame_stages, block) for block in packed.blocks(self.block_rows)]
+        mel = torch.cat(blocks)
+        return [
+            self._finish_item(mel[first : first + n_rows])
+            for first, n_rows in zip(packed.first_rows, packed.n_rows, strict=True)
+        ]
+
+    def _finish_item(self, rows: Tensor) -> Tensor:
+        for stage in self.item_stages:
+            rows = stage(rows, stage.measure(rows)) if isinstance(stage, ItemStage) else stage(rows)
+        return rows
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch in one buffer: a row of ``frames`` for every frame of every waveform.
+
+    Args:
+        frames: ``(n_rows, span)``, a view in which neighbours overlap. Rows that straddle two
+            waveforms, or fill the last block, belong to nobody.
+        first_rows: For each waveform, the row of its first frame.
+        n_rows: For each waveform, how many rows are its own.
+    """
+
+    frames: Tensor
+    first_rows: list[int]
+    n_rows: list[int]
+
+    def blocks(self, block_rows: int) -> Iterator[Tensor]:
+        """The rows in blocks of ``block_rows``, all full."""
+        for first in range(0, self.frames.shape[0], block_rows):
+            yield self.frames[first : first + block_rows]
+
+
+def pack(config: MelConfig, waveforms: Sequence[Tensor], block_rows: int) -> Packed:
+    """Lay waveforms into one buffer, each with its own padding, at multiples of the hop.
+
+    One view then gives every frame of every waveform as a row of one matrix: no padding to the
+    longest, and as few and as large operations for a thousand short clips as for one long one.
+    """
+    hop, span = config.frame.hop_length, config.span
+    framings = [frames.framing(config, w.shape[-1]) for w in waveforms]
+    first_rows, total = [], 0
+    for framing in framings:
+        first_rows.append(total)
+        total += framing.n_frames + _ceil_div(span, hop) - 1  # the last frames reach this far
+    total = _ceil_div(max(total, 1), block_rows) * block_rows
+    length = (total - 1) * hop + span
+    like = waveforms[0] if waveforms else torch.zeros(0)
+    buffer = torch.zeros(length, dtype=like.dtype, device=like.device)
+    for waveform, framing, first in zip(waveforms, framings, first_rows, strict=True):
+        _place(config, waveform, framing, buffer[first * hop :])
+    view = buffer.as_strided((total, span), (hop, 1))
+    kept = [f.n_frames - config.frame.drop_last_frames for f in framings]
+    return Packed(view, first_rows, kept)
+
+
+def _place(config: MelConfig, waveform: Tensor, framing: frames.Framing, room: Tensor) -> None:
+    """Write a waveform and its edges to the start of ``room``."""
+    left, right, n = framing.left, framing.right, waveform.shape[-1]
+    used = n + min(0, right)  # a negative right edge: samples at the end that fill no frame
+    room[left : left + used] = waveform[:used]
+    if config.frame.pad_mode == "constant":
+        return
+    # Reflection leaves the edge sample out, the symmetric kind repeats it.
+    skip = 1 if config.frame.pad_mode == "reflect" else 0
+    if left > 0:
+        room[:left] = waveform[skip : skip + left].flip(0)
+    if right > 0:
+        room[left + n : left + n + right] = waveform[n - skip - right : n - skip].flip(0)
+
+
+def _through(stages: nn.ModuleList, x: Tensor) -> Tensor:
+    for stage in stages:
+        x = stage(x)
+    return x
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)

@@ -1,0 +1,178 @@
+"""Mel scales, the filterbank, and the product with it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from melcli.config import MelConfig
+from melcli.config.fields import FilterDomain, FilterNorm, MelScale, Precision
+from melcli.dsp.stage import Stage
+
+_SLANEY_BREAK_HZ = 1000.0
+_SLANEY_BREAK_MEL = 15.0
+_SLANEY_HZ_PER_MEL = 200.0 / 3.0
+_SLANEY_LOG_STEP = math.log(6.4) / 27.0
+
+
+def hz_to_mel(hz: Tensor, mel_scale: MelScale) -> Tensor:
+    """Hz to mel.
+
+    ``htk`` is ``2595 log10(1 + f / 700)`` [1]; some write ``1127 ln``, and the constant cancels in
+    a filterbank. ``slaney`` is straight up to 1 kHz, ``3 f / 200``, and logarithmic above,
+    ``15 + 27 ln(f / 1000) / ln 6.4`` [2].
+
+    References:
+        [1] S. Young et al., *The HTK Book*, version 3.4, 2006.
+        [2] M. Slaney, *Auditory Toolbox*, version 2, Interval Research TR 1998-010, 1998.
+
+    >>> hz_to_mel(torch.tensor([1000.0], dtype=torch.float64), "slaney")
+    tensor([15.], dtype=torch.float64)
+    """
+    if mel_scale == "htk":
+        return 2595.0 * torch.log10(1.0 + hz / 700.0)
+    above = _SLANEY_BREAK_MEL + torch.log(hz.clamp(min=1e-9) / _SLANEY_BREAK_HZ) / _SLANEY_LOG_STEP
+    return torch.where(hz >= _SLANEY_BREAK_HZ, above, hz / _SLANEY_HZ_PER_MEL)
+
+
+def mel_to_hz(mel: Tensor, mel_scale: MelScale) -> Tensor:
+    """Mel to Hz, the inverse of :func:`hz_to_mel`."""
+    if mel_scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    above = _SLANEY_BREAK_HZ * torch.exp((mel - _SLANEY_BREAK_MEL) * _SLANEY_LOG_STEP)
+    return torch.where(mel >= _SLANEY_BREAK_MEL, above, mel * _SLANEY_HZ_PER_MEL)
+
+
+def mel_filterbank(
+    n_mels: int,
+    n_fft: int,
+    sample_rate: int,
+    *,
+    f_min: float,
+    f_max: float,
+    mel_scale: MelScale,
+    norm: FilterNorm,
+    domain: FilterDomain = "hz",
+    precision: Precision = "float64",
+) -> Tensor:
+    """Gather FFT bins into mel bands with overlapping triangles.
+
+    The ``n_mels + 2`` edges ``e`` lie evenly on the mel axis from ``f_min`` to ``f_max``. Band
+    ``m`` climbs from ``e[m]`` to its peak at ``e[m+1]`` and is back at zero by ``e[m+2]``::
+
+        up[m, k]   = (f[k] - e[m]) / (e[m+1] - e[m])       f[k] = k * sample_rate / n_fft
+        down[m, k] = (e[m+2] - f[k]) / (e[m+2] - e[m+1])   W = max(0, min(up, down))
+
+    Args:
+        n_mels: Number of bands.
+        n_fft: FFT length in samples.
+        sample_rate: In Hz.
+        f_min: Lowest edge in Hz.
+        f_max: Highest edge in Hz, at most ``sample_rate / 2``.
+        mel_scale: ``"htk"`` is one smooth curve; ``"slaney"`` is straight up to 1 kHz.
+        norm: ``"slaney"`` gives every triangle unit area in Hz, so white noise fills all bands
+            alike; ``"l1"`` divides each row by its sum; ``"none"`` leaves the peaks at one.
+        domain: The axis on which ``f`` and ``e`` are taken, so on which the triangles are
+            straight: ``"hz"`` (librosa, torchaudio) or ``"mel"`` (Kaldi, TensorFlow).
+        precision: Arithmetic it is computed in. What was trained on a float32 bank differs from
+            a float64 one by up to 5e-4 (ln) in near-silent bins.
+
+    Returns:
+        Float32 weights of shape ``(n_mels, n_freqs)``, with ``n_freqs = n_fft // 2 + 1``, to be
+        used as ``mel = weights @ spectrogram``.
+
+    References:
+        S. Young et al., *The HTK Book*, version 3.4, 2006, section 5.4;
+        M. Slaney, *Auditory Toolbox*, version 2, Interval Research TR 1998-010, 1998.
+
+    >>> band = dict(f_min=0.0, f_max=8_000.0, mel_scale="slaney", norm="slaney")
+    >>> area = mel_filterbank(20, 2048, 16_000, **band).sum(dim=-1) * 16_000 / 2048
+    >>> torch.allclose(area, torch.ones(20), atol=1e-3)
+    True
+    """
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    ends = hz_to_mel(torch.tensor([f_min, f_max], dtype=torch.float64), mel_scale).tolist()
+    # The order of operations is that of the originals, so that float32 rounds as theirs does:
+    # librosa and torchaudio in Hz, Kaldi in mel.
+    if domain == "hz":
+        bins = torch.linspace(0.0, sample_rate * (n_fft // 2) / n_fft, n_fft // 2 + 1, dtype=dtype)
+        edges = edges_hz = mel_to_hz(torch.linspace(*ends, n_mels + 2, dtype=dtype), mel_scale)
+    else:
+        bins = hz_to_mel(torch.arange(n_fft // 2 + 1, dtype=dtype) * (sample_rate / n_fft), mel_scale)
+        step = (ends[1] - ends[0]) / (n_mels + 1)
+        edges = ends[0] + torch.arange(n_mels + 2, dtype=dtype) * step
+        edges_hz = mel_to_hz(edges, mel_scale)
+    width = edges.diff()[:, None]
+    up = (bins - edges[:-2, None]) / width[:-1]
+    down = (edges[2:, None] - bins) / width[1:]
+    # Rounded before it is scaled, as librosa does, to be equal to it in every bit.
+    weights = torch.minimum(up, down).clamp(min=0.0).to(torch.float32).to(dtype)
+    if norm == "slaney":
+        weights = weights * (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
+    elif norm == "l1":
+        weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(dtype).tiny)
+    return weights.to(torch.float32)
+
+
+def config_filterbank(config: MelConfig) -> Tensor:
+    """The filterbank of a front end, ``(n_mels, n_freqs)``."""
+    return mel_filterbank(
+        config.mel.n_mels,
+        config.frame.n_fft,
+        config.wave.sample_rate,
+        f_min=config.mel.f_min,
+        f_max=config.f_max,
+        mel_scale=config.mel.mel_scale,
+        norm=config.mel.fb_norm,
+        domain=config.mel.fb_domain,
+        precision=config.mel.fb_precision,
+    )
+
+
+class MelBands(Stage):
+    """The product with the filterbank: ``(n_rows, n_freqs)`` to ``(n_rows, n_mels)``."""
+
+    scope = "frame"
+    bank: Tensor
+
+    def __init__(self, bank: Tensor) -> None:
+        super().__init__()
+        self.n_mels = bank.shape[0]
+        self.register_buffer("bank", _at_least_two_columns(bank.T), persistent=False)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """``spectrum @ bank``."""
+        return (spectrum @ self.bank)[..., : self.n_mels]
+
+
+class PowerMelBands(Stage):
+    """The power spectrum and its product with the filterbank in one step.
+
+    The real and imaginary parts lie side by side; squared in place, they meet a filterbank in
+    which every bin stands twice, so the product adds ``re^2`` and ``im^2`` by itself. That saves
+    one pass over the largest block there is.
+    """
+
+    scope = "frame"
+    bank: Tensor
+
+    def __init__(self, bank: Tensor) -> None:
+        super().__init__()
+        self.n_mels = bank.shape[0]
+        doubled = bank.T.repeat_interleave(2, dim=0)
+        self.register_buffer("bank", _at_least_two_columns(doubled), persistent=False)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Complex ``(n_rows, n_freqs)`` to power mels ``(n_rows, n_mels)``."""
+        parts = torch.view_as_real(spectrum).flatten(-2)
+        parts = parts.square() if parts.requires_grad else parts.square_()
+        return (parts @ self.bank)[..., : self.n_mels]
+
+
+def _at_least_two_columns(matrix: Tensor) -> Tensor:
+    # A product with one column takes another path in the library, with other roundings.
+    if matrix.shape[1] == 1:
+        matrix = torch.nn.functional.pad(matrix, (0, 1))
+    return matrix.contiguous()

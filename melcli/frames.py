@@ -1,0 +1,144 @@
+"""Lengths: samples in, frames out, for every padding rule. Whole numbers only, no torch.
+
+With S the length at which frames are cut (``config.span``), H the hop, W the window and N the
+number of samples:
+
+============  =========================================  =====================================
+pad           samples added left, right                  frames
+============  =========================================  =====================================
+center        S // 2, S // 2                             1 + (N + 2 (S // 2) - S) // H
+same          (S - H) // 2 on both sides                 1 + (N + 2 ((S - H) // 2) - S) // H
+same_ceil     (S - H) // 2, the rest of S - H            N // H
+none          0, 0                                       1 + (N - S) // H
+kaldi_round   W // 2 - H // 2, as needed                 (N + H // 2) // H
+end           0, as needed                               ceil(N / H)
+end_cover     0, as needed                               1 + ceil((N - S) / H)
+causal        S - H, as needed                           ceil(N / H)
+semi_causal   S // 2, 0                                  1 + (N + S // 2 - S) // H
+tf_same       half of (T - 1) H + S - N, the other half  T = ceil(N / H)
+============  =========================================  =====================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from melcli.config import MelConfig
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Where the frames of one waveform lie.
+
+    Args:
+        left: Samples of padding before the waveform.
+        right: Samples of padding behind it; negative if samples at the end fill no frame.
+        n_frames: Frames cut, before any are dropped.
+    """
+
+    left: int
+    right: int
+    n_frames: int
+
+
+def framing(config: MelConfig, n_samples: int) -> Framing:
+    """Padding and frames for a waveform of ``n_samples`` at the front end's rate.
+
+    ``n_frames`` is 0 for what is too short for a single frame.
+
+    >>> from melcli.config import MelConfig
+    >>> framing(MelConfig(), 16000)  # centred, n_fft 400, hop 160
+    Framing(left=200, right=120, n_frames=101)
+    """
+    span, hop = config.span, config.frame.hop_length
+    half = span // 2
+    pad = config.frame.pad
+    if pad == "center":
+        left, n_frames = half, 1 + (n_samples + 2 * half - span) // hop
+    elif pad == "same":
+        left = (span - hop) // 2
+        n_frames = 1 + (n_samples + 2 * left - span) // hop
+    elif pad == "same_ceil":
+        left, n_frames = (span - hop) // 2, n_samples // hop
+    elif pad == "none":
+        left, n_frames = 0, 1 + (n_samples - span) // hop
+    elif pad == "kaldi_round":
+        left = config.win_length // 2 - hop // 2
+        n_frames = (n_samples + hop // 2) // hop
+    elif pad == "end":
+        left, n_frames = 0, _ceil_div(n_samples, hop)
+    elif pad == "end_cover":
+        left, n_frames = 0, 1 + max(0, _ceil_div(n_samples - span, hop))
+    elif pad == "causal":
+        left, n_frames = span - hop, _ceil_div(n_samples, hop)
+    elif pad == "semi_causal":
+        left, n_frames = half, 1 + (n_samples + half - span) // hop
+    else:
+        n_frames = _ceil_div(n_samples, hop)
+        left = max(0, (n_frames - 1) * hop + span - n_samples) // 2
+    n_frames = max(0, n_frames)
+    return Framing(left, (n_frames - 1) * hop + span - left - n_samples, n_frames)
+
+
+def padded_reach(config: MelConfig, n_samples: int) -> int:
+    """How many samples from an edge reflected padding looks back, at most."""
+    span, hop = config.span, config.frame.hop_length
+    frames = framing(config, n_samples)
+    # Originals pad by their rule first and cut frames then: a short clip fails on the padding
+    # although no frame would reach its end.
+    by_rule = {"center": span // 2, "same": (span - hop) // 2, "same_ceil": (span - hop + 1) // 2}
+    return max(frames.left, frames.right, by_rule.get(config.frame.pad, 0))
+
+
+def fixed_length(config: MelConfig, n_samples: int) -> int:
+    """Samples that are framed, once the front end has cut or filled to its fixed length."""
+    n_samples = config.wave.fix_samples or n_samples
+    dropped = config.wave.preemph != 0 and config.wave.preemph_scope == "wave_drop_first"
+    return n_samples - 1 if dropped else n_samples
+
+
+def n_frames(config: MelConfig, n_samples: int) -> int:
+    """Rows that a waveform of ``n_samples`` at the front end's rate becomes; 0 if too short.
+
+    >>> from melcli import presets
+    >>> n_frames(presets.load("hifigan-22k").config, 22050)
+    86
+    """
+    length = fixed_length(config, n_samples)
+    if length < 1 or not _padding_possible(config, length):
+        return 0
+    return max(0, framing(config, length).n_frames - config.frame.drop_last_frames)
+
+
+def shortest(config: MelConfig) -> int:
+    """The fewest samples, at the front end's rate, that give a frame.
+
+    >>> from melcli.config import MelConfig
+    >>> shortest(MelConfig())  # reflecting 200 samples takes 201
+    201
+    """
+    low, high = 1, 1
+    while n_frames(config, high) < 1:
+        low, high = high + 1, high * 2
+    while low < high:  # the count never falls as the waveform grows, so halving finds the edge
+        middle = (low + high) // 2
+        if n_frames(config, middle) < 1:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _padding_possible(config: MelConfig, n_samples: int) -> bool:
+    reach = padded_reach(config, n_samples)
+    if config.frame.pad_mode == "reflect":
+        return reach < n_samples  # the edge sample itself is not repeated
+    if config.frame.pad_mode == "symmetric":
+        return reach <= n_samples
+    return True
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
