@@ -1,3 +1,91 @@
-"""Mel spectrograms for whole datasets."""
+"""Mel spectrograms for whole datasets, equal to the front end a model was trained on.
+
+::
+
+    melcli.extract(inputs, output, config)    audio to an output: what the command does
+    melcli.open(output)                       an output as a mapping from id to array
+    melcli.MelDataset(output)                 an output as a torch Dataset
+    melcli.collate(examples)                  a padded batch, with lengths
+
+Names are loaded when they are used: ``import melcli`` is quick, and torch comes only with what
+needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from melcli.config import MelConfig, OutputConfig, RunConfig
+    from melcli.dataset.examples import Batch, Example, MelDataset, collate
+    from melcli.dataset.mels import Mels, open  # noqa: A004, melcli.open reads as it should
+    from melcli.errors import (
+        AudioError,
+        ConfigError,
+        DeviceError,
+        MelcliError,
+        NoInputError,
+        StoreError,
+        UsageError,
+    )
+    from melcli.pipeline.plan import Selection
+    from melcli.pipeline.report import Report
+    from melcli.pipeline.run import extract
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AudioError": "melcli.errors",
+    "Batch": "melcli.dataset.examples",
+    "ConfigError": "melcli.errors",
+    "DeviceError": "melcli.errors",
+    "Example": "melcli.dataset.examples",
+    "MelConfig": "melcli.config",
+    "MelDataset": "melcli.dataset.examples",
+    "MelcliError": "melcli.errors",
+    "Mels": "melcli.dataset.mels",
+    "NoInputError": "melcli.errors",
+    "OutputConfig": "melcli.config",
+    "Report": "melcli.pipeline.report",
+    "RunConfig": "melcli.config",
+    "Selection": "melcli.pipeline.plan",
+    "StoreError": "melcli.errors",
+    "UsageError": "melcli.errors",
+    "collate": "melcli.dataset.examples",
+    "extract": "melcli.pipeline.run",
+    "open": "melcli.dataset.mels",
+}
+
+__all__ = [
+    "AudioError",
+    "Batch",
+    "ConfigError",
+    "DeviceError",
+    "Example",
+    "MelConfig",
+    "MelDataset",
+    "MelcliError",
+    "Mels",
+    "NoInputError",
+    "OutputConfig",
+    "Report",
+    "RunConfig",
+    "Selection",
+    "StoreError",
+    "UsageError",
+    "collate",
+    "extract",
+    "open",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401, a module's names are of any type
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'melcli' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

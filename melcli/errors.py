@@ -8,7 +8,7 @@
     ├── NoInputError  (LookupError)   exit 3: nothing to work on
     ├── AudioError    (OSError)       exit 1: one recording that cannot be used
     ├── StoreError    (OSError)       exit 4: an output with other settings, or a damaged one
-    └── DeviceError   (RuntimeError)  exit 5: the machine: disk full, no such device, a missing extra
+    └── DeviceError   (RuntimeError)  exit 5: the machine: disk full, no such device, no extra
 """
 
 from __future__ import annotations

@@ -111,7 +111,9 @@ def _resolve_base(tables: dict[str, object], path: Path, depth: int) -> MelConfi
     if base is None:
         return MelConfig().overlaid(tables, str(path))
     if not isinstance(base, str):
-        raise config_error([Problem("base", base, "must be the name or path of a config")], str(path))
+        raise config_error(
+            [Problem("base", base, "must be the name or path of a config")], str(path)
+        )
     if depth >= _MAX_BASES:
         raise ConfigError(f"its bases go on and on: {base}", path, "end the circle")
     # A relative path counts from the file that names it.
@@ -141,7 +143,9 @@ def _parse(path: Path) -> tuple[str, dict[str, object]]:
         text = raw.decode()
         return text, dict(tomllib.loads(text))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"is not TOML: {error}", path, "melcli configs show librosa is one") from error
+        raise ConfigError(
+            f"is not TOML: {error}", path, "melcli configs show librosa is one"
+        ) from error
 
 
 def _about(table: object, path: Path) -> About:

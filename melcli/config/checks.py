@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import json
 import math
 import types
@@ -95,21 +96,19 @@ def _complaint(value: object, annotation: object, low: float | None) -> str:
 
 
 def _fits(value: object, annotation: object) -> bool:
-    origin = typing.get_origin(annotation)
+    origin, choices = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
         # 1 == True: compare within one type only.
-        return any(type(value) is type(a) and value == a for a in typing.get_args(annotation))
+        return any(type(value) is type(choice) and value == choice for choice in choices)
     if origin in _UNIONS:
-        return any(_fits(value, choice) for choice in typing.get_args(annotation))
+        return any(_fits(value, choice) for choice in choices)
     if origin is tuple:
-        items = typing.get_args(annotation)
-        if not isinstance(value, tuple):
-            return False
-        if items[-1] is Ellipsis:
-            return all(_fits(v, items[0]) for v in value)
-        return len(value) == len(items) and all(map(_fits, value, items))
+        kinds = itertools.repeat(choices[0]) if choices[-1] is Ellipsis else choices
+        fixed = choices[-1] is not Ellipsis
+        right_length = isinstance(value, tuple) and (not fixed or len(value) == len(choices))
+        return right_length and all(map(_fits, value, kinds))  # type: ignore[call-overload]
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
     return type(value) is annotation
 
 

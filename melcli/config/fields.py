@@ -37,7 +37,9 @@ ALWAYS = object()
 """Marks a field that is always part of the digest: no value of it means "does nothing"."""
 
 
-def setting(default: object, doc: str, *, neutral: object = ALWAYS, low: float | None = None) -> Any:  # noqa: ANN401, like dataclasses.field: the annotation beside it is the type
+def setting(
+    default: object, doc: str, *, neutral: object = ALWAYS, low: float | None = None
+) -> Any:  # noqa: ANN401, like dataclasses.field: the annotation beside it is the type
     """A field of a group, with what the digest, the checks and the help need to know about it.
 
     Args:
@@ -112,9 +114,7 @@ class Log:
     floor: float = setting(0.0, "its value", neutral=0.0, low=0)
     log: LogBase = setting("none", "base of the logarithm", neutral="none")
     log_mult: float = setting(1.0, "factor after it: 10 for dB of power", neutral=1.0)
-    range_ref: RangeReference = setting(
-        "none", "what the dynamic range hangs from", neutral="none"
-    )
+    range_ref: RangeReference = setting("none", "what the dynamic range hangs from", neutral="none")
     range_width: float = setting(0.0, "its depth; 0: off", neutral=0.0, low=0)
 
 

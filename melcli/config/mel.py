@@ -100,7 +100,9 @@ class MelConfig:
         resolved = self.resolved()
         tables: dict[str, Any] = {"name": self.name} if self.name else {}
         for group, kind in GROUPS.items():
-            values = {f.name: getattr(getattr(resolved, group), f.name) for f in dataclasses.fields(kind)}
+            values = {
+                f.name: getattr(getattr(resolved, group), f.name) for f in dataclasses.fields(kind)
+            }
             tables[group] = {
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in values.items()
@@ -211,6 +213,10 @@ def _canonical(value: object, annotation: object) -> str:
     """One spelling for each value, the same in every version and on every platform."""
     if isinstance(value, tuple):
         return "[" + ",".join(float(v).hex() for v in value) + "]"
-    if isinstance(value, int | float) and not isinstance(value, bool) and "float" in str(annotation):
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and "float" in str(annotation)
+    ):
         return float(value).hex()  # 1 and 1.0 are one value of a float field
     return json.dumps(value)

@@ -76,7 +76,7 @@ class RunConfig:
         try:
             if text.endswith("%"):
                 share = float(text[:-1])
-                if 0 <= share <= 100:  # noqa: PLR2004, per cent
+                if 0 <= share <= 100:
                     return int(n_inputs * share / 100) + 1
             elif int(text) >= 0:
                 return int(text) + 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from melcli.config.fields import FloorMode, LogBase
 from melcli.dsp.stage import ItemStage, Stage
+
+if TYPE_CHECKING:
+    from melcli.config.fields import FloorMode, LogBase
 
 
 class Floor(Stage):
@@ -107,9 +110,7 @@ class Scaling(Stage):
     shift: Tensor
     scale: Tensor
 
-    def __init__(
-        self, shift: float | tuple[float, ...], scale: float | tuple[float, ...]
-    ) -> None:
+    def __init__(self, shift: float | tuple[float, ...], scale: float | tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32), persistent=False)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32), persistent=False)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from melcli import frames
-from melcli.config import MelConfig
 from melcli.dsp.compression import Clip, DynamicRange, Floor, Logarithm, Scaling, UtteranceMinMax
 from melcli.dsp.mel import MelBands, PowerMelBands, config_filterbank
 from melcli.dsp.stage import ItemStage, Stage
 from melcli.dsp.stft import Magnitude, RemoveDC, Spectrum
-from melcli.dsp.waveform import FixLength, FramePreemphasis, Gain, Preemphasis
+from melcli.dsp.waveform import FixLength, Gain, Preemphasis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from melcli.config import MelConfig
 
 _BLOCK_SAMPLES = 1 << 19
 _MIN_BLOCK_ROWS, _MAX_BLOCK_ROWS = 32, 256
@@ -26,7 +30,13 @@ def compile_stages(config: MelConfig) -> Iterator[Stage]:
     The order is fixed: gain, fixed length, pre-emphasis; per frame: mean, pre-emphasis, window,
     FFT, magnitude, filterbank, floor, log; then range, clip, scaling, clip, normalisation.
     """
-    wave, frame, spec, log, scale = config.wave, config.frame, config.spec, config.log, config.scale
+    yield from _sample_stages(config)
+    yield from _frame_stages(config)
+    yield from _level_stages(config)
+
+
+def _sample_stages(config: MelConfig) -> Iterator[Stage]:
+    wave = config.wave
     if wave.wave_gain != 1.0:
         yield Gain(wave.wave_gain)
     if wave.fix_samples:
@@ -34,13 +44,16 @@ def compile_stages(config: MelConfig) -> Iterator[Stage]:
     if wave.preemph and wave.preemph_scope != "frame":
         yield Preemphasis(wave.preemph, wave.preemph_scope)
 
-    if frame.frame_dc:
+
+def _frame_stages(config: MelConfig) -> Iterator[Stage]:
+    wave, spec, log = config.wave, config.spec, config.log
+    if config.frame.frame_dc:
         yield RemoveDC()
     if wave.preemph and wave.preemph_scope == "frame":
-        yield FramePreemphasis(wave.preemph)
+        yield Preemphasis(wave.preemph, "frame")
     yield Spectrum(config)
     bank = config_filterbank(config)
-    if spec.power == 2.0 and not spec.mag_eps:  # noqa: PLR2004, the square
+    if spec.power == 2.0 and not spec.mag_eps:
         yield PowerMelBands(bank)
     else:
         yield Magnitude(spec.power, spec.mag_eps)
@@ -50,6 +63,9 @@ def compile_stages(config: MelConfig) -> Iterator[Stage]:
     if log.log != "none":
         yield Logarithm(log.log, log.log_mult)
 
+
+def _level_stages(config: MelConfig) -> Iterator[Stage]:
+    log, scale = config.log, config.scale
     if log.range_ref == "item_max":
         yield DynamicRange(log.range_width)
     if scale.pre_clip is not None:
@@ -107,6 +123,8 @@ class FrontEnd(nn.Module):
         Returns:
             For each waveform ``(n_frames, n_mels)``.
         """
+        if not waveforms:
+            return []
         shaped = [_through(self.sample_stages, waveform) for waveform in waveforms]
         packed = pack(self.config, shaped, self.block_rows)
         blocks = [_through(self.frame_stages, block) for block in packed.blocks(self.block_rows)]
@@ -155,10 +173,9 @@ def pack(config: MelConfig, waveforms: Sequence[Tensor], block_rows: int) -> Pac
     for framing in framings:
         first_rows.append(total)
         total += framing.n_frames + _ceil_div(span, hop) - 1  # the last frames reach this far
-    total = _ceil_div(max(total, 1), block_rows) * block_rows
+    total = _ceil_div(total, block_rows) * block_rows
     length = (total - 1) * hop + span
-    like = waveforms[0] if waveforms else torch.zeros(0)
-    buffer = torch.zeros(length, dtype=like.dtype, device=like.device)
+    buffer = waveforms[0].new_zeros(length)
     for waveform, framing, first in zip(waveforms, framings, first_rows, strict=True):
         _place(config, waveform, framing, buffer[first * hop :])
     view = buffer.as_strided((total, span), (hop, 1))

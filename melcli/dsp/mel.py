@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from melcli.config import MelConfig
-from melcli.config.fields import FilterDomain, FilterNorm, MelScale, Precision
 from melcli.dsp.stage import Stage
+
+if TYPE_CHECKING:
+    from melcli.config import MelConfig
+    from melcli.config.fields import FilterDomain, FilterNorm, MelScale, Precision
 
 _SLANEY_BREAK_HZ = 1000.0
 _SLANEY_BREAK_MEL = 15.0
@@ -98,9 +101,13 @@ def mel_filterbank(
     # librosa and torchaudio in Hz, Kaldi in mel.
     if domain == "hz":
         bins = torch.linspace(0.0, sample_rate * (n_fft // 2) / n_fft, n_fft // 2 + 1, dtype=dtype)
-        edges = edges_hz = mel_to_hz(torch.linspace(*ends, n_mels + 2, dtype=dtype), mel_scale)
+        edges = edges_hz = mel_to_hz(
+            torch.linspace(ends[0], ends[1], n_mels + 2, dtype=dtype), mel_scale
+        )
     else:
-        bins = hz_to_mel(torch.arange(n_fft // 2 + 1, dtype=dtype) * (sample_rate / n_fft), mel_scale)
+        bins = hz_to_mel(
+            torch.arange(n_fft // 2 + 1, dtype=dtype) * (sample_rate / n_fft), mel_scale
+        )
         step = (ends[1] - ends[0]) / (n_mels + 1)
         edges = ends[0] + torch.arange(n_mels + 2, dtype=dtype) * step
         edges_hz = mel_to_hz(edges, mel_scale)

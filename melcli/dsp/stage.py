@@ -18,11 +18,11 @@ class Stage(nn.Module):
     *item* stages need a number from all rows of an item before they can map any row of it.
     """
 
-    scope: ClassVar[Scope]
+    scope: Scope
     undo: ClassVar[Undo] = "never"
     """How far ``inverse`` leads back: all the way, up to what was clipped, or it has none."""
 
-    def inverse(self, x: Tensor) -> Tensor:
+    def inverse(self, x: Tensor) -> Tensor:  # noqa: ARG002, the stages that have one use it
         """What went in, given what came out."""
         raise TypeError(f"{type(self).__name__} cannot be undone")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from melcli.config import MelConfig
-from melcli.config.fields import WindowName
 from melcli.dsp.stage import Stage
+
+if TYPE_CHECKING:
+    from melcli.config import MelConfig
+    from melcli.config.fields import WindowName
 
 
 def window(name: WindowName, length: int, *, periodic: bool) -> Tensor:
@@ -75,7 +79,8 @@ class Spectrum(Stage):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames ``(n_rows, span)`` to complex ``(n_rows, n_freqs)``, unscaled."""
-        return torch.fft.rfft(frames * self.window, n=self.n_fft)
+        spectrum: Tensor = torch.fft.rfft(frames * self.window, n=self.n_fft)
+        return spectrum
 
 
 class Magnitude(Stage):
@@ -94,7 +99,7 @@ class Magnitude(Stage):
         energy = parts[..., 0].square() + parts[..., 1].square()
         if self.eps:
             energy = energy + self.eps
-        if self.power == 2.0:  # noqa: PLR2004, the square: no root needed
+        if self.power == 2.0:
             return energy
         if torch.is_grad_enabled() and energy.requires_grad:
             # The root has no slope at 0; the smallest normal number there keeps gradients finite.

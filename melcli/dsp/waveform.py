@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from melcli.config.fields import PreemphasisScope
-from melcli.dsp.stage import Stage
+from melcli.dsp.stage import Scope, Stage
+
+if TYPE_CHECKING:
+    from melcli.config.fields import PreemphasisScope
 
 
 class Gain(Stage):
@@ -52,12 +56,15 @@ class Preemphasis(Stage):
     a frame it is taken for its own predecessor, so that ``y[0] = (1 - p) x[0]``, as in Kaldi.
     """
 
-    scope = "sample"
-
-    def __init__(self, coefficient: float, scope: PreemphasisScope) -> None:
+    def __init__(self, coefficient: float, rule: PreemphasisScope) -> None:
         super().__init__()
         self.coefficient = coefficient
-        self.rule = scope
+        self.rule = rule
+
+    @property
+    def scope(self) -> Scope:  # type: ignore[override]  # a constant of the other stages
+        """Over the waveform, or within frames."""
+        return "frame" if self.rule == "frame" else "sample"
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a waveform, or frames, along the last axis."""
@@ -69,12 +76,3 @@ class Preemphasis(Stage):
         if self.rule == "frame":
             first = first - first * self.coefficient
         return torch.cat([first, y], dim=-1)
-
-
-class FramePreemphasis(Preemphasis):
-    """Pre-emphasis within each frame."""
-
-    scope = "frame"
-
-    def __init__(self, coefficient: float) -> None:
-        super().__init__(coefficient, "frame")

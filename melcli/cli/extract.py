@@ -1,0 +1,123 @@
+"""``melcli extract``: audio to mels."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from melcli.cli.funnel import debug_option, say, stoppable
+from melcli.cli.options import config_options, input_options, output_options, run_options
+from melcli.cli.progress import Progress
+from melcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from melcli.config import MelConfig, OutputConfig, RunConfig
+    from melcli.pipeline.plan import Selection
+
+
+@click.command()
+@input_options
+@click.option("-o", "--output", metavar="OUT", help="An .h5 file, a folder (ending in /), or -.")
+@config_options
+@output_options
+@run_options
+@click.option("--dry-run", is_flag=True, help="Read headers only, and say what would be done.")
+@click.option("--report", metavar="FILE|-", help="One JSON line for each input.")
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print each failure as it happens.")
+@click.option("--no-progress", is_flag=True, help="Draw no bar.")
+@debug_option
+def extract(
+    selection: Selection,
+    output: str | None,
+    config: MelConfig,
+    out: OutputConfig,
+    run: RunConfig,
+    *,
+    dry_run: bool,
+    report: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    no_progress: bool,
+) -> None:
+    """Write the mel spectrogram of every audio file in INPUTS to OUT.
+
+    \b
+        melcli extract corpus/ -o mels.h5
+        melcli extract corpus/ -o mels.h5 --config hifigan-22k
+        melcli extract corpus/ -o mels/ --config whisper-80 --long cut
+        find corpus -name '*.wav' -print0 | melcli extract --files-from - -0 -o mels.h5
+        melcli extract corpus/ -o mels.h5 --dry-run
+        sox in.flac -t wav - | melcli extract - -o - > mel.npy
+
+    INPUTS are files, folders, or - for one audio stream on standard input. Killed at any moment,
+    the same command goes on where it was; new and changed files are added to a finished output.
+
+    Exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 3 no input found, 4 the output
+    has other settings, 5 the machine (disk full, no such device), 130 interrupted.
+    """
+    streams = {"-o -": output == "-", "--report -": report == "-", "--json": as_json}
+    if sum(streams.values()) > 1:
+        asked = " and ".join(name for name, is_asked in streams.items() if is_asked)
+        raise UsageError(f"standard output is asked for by {asked}", None, "write one to a file")
+    if dry_run:
+        _dry_run(selection, output, config, out, run, as_json=as_json)
+        return
+    if output is None:
+        raise click.UsageError("Missing option '-o': an .h5 file, a folder, or -.")
+    with stoppable():
+        if output == "-":
+            _to_stdout(selection, config, out, run)
+            return
+        from melcli.pipeline import run as pipeline  # brings torch in; --help should not wait
+
+        with Progress(report, quiet=quiet, bar=not no_progress, verbose=verbose) as progress:
+            books = pipeline.extract(
+                selection,
+                output,
+                config,
+                out=out,
+                run=run,
+                listener=progress,
+                command=shlex.join(["melcli", *sys.argv[1:]]),
+            )
+    if as_json:
+        click.echo(json.dumps(books.to_record()))
+    if not quiet:
+        say(str(books))
+    if books.exit_code:
+        sys.exit(books.exit_code)
+
+
+def _dry_run(
+    selection: Selection,
+    output: str | None,
+    config: MelConfig,
+    out: OutputConfig,
+    run: RunConfig,
+    *,
+    as_json: bool,
+) -> None:
+    from melcli.pipeline.survey import survey
+    from melcli.pipeline.target import output_path, plan_inputs
+
+    path = None if output in {None, "-"} else output_path(output or "")
+    plan = plan_inputs(selection, path, config, out)
+    found = survey(plan, config, out, run.n_workers)
+    click.echo(json.dumps(found.to_record()) if as_json else str(found))
+
+
+def _to_stdout(selection: Selection, config: MelConfig, out: OutputConfig, run: RunConfig) -> None:
+    if sys.stdout.isatty():
+        raise UsageError(
+            "standard output is a terminal, and .npy is no text", None, "-o - > mel.npy"
+        )
+    from melcli.pipeline.run import extract_to_stream
+
+    extract_to_stream(selection, sys.stdout.buffer, config, out, run)

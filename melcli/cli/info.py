@@ -1,0 +1,107 @@
+"""``melcli info``: what an output holds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from melcli.cli.funnel import debug_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from melcli.dataset.mels import Mels
+
+_FIRST_FAILURES = 10
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with every failure.")
+@debug_option
+def info(file: Path, *, as_json: bool) -> None:
+    """Tell what FILE holds: counts, hours, settings, versions, failures.
+
+    \b
+        melcli info mels.h5
+        melcli info mels.h5 --json | jq .failures
+    """
+    from melcli.dataset import mels
+
+    with mels.open(file) as output:
+        if as_json:
+            click.echo(json.dumps(_record(output), ensure_ascii=False))
+        else:
+            for line in _lines(output):
+                click.echo(line)
+
+
+def _record(output: Mels) -> dict[str, Any]:
+    columns = output.reader.items
+    start, stop = columns["start"], columns["stop"]
+    seconds = columns["n_samples"] / columns["sample_rate"]
+    # The channels and chunks of one input each carry its whole length: count it once.
+    inputs = list(output.reader.outcomes())
+    done = [outcome for outcome in inputs if hasattr(outcome, "items")]
+    audio = sum(o.items[0].n_samples / o.items[0].sample_rate for o in done if o.items)
+    notes = Counter(note for o in done for note in {n for item in o.items for n in item.notes})
+    header = output.header
+    return {
+        "path": str(output.path),
+        "inputs": len(inputs),
+        "items": len(output),
+        "rows": int((stop - start).sum()),
+        "row_shape": list(header.row_shape),
+        "dtype": header.dtype,
+        "audio_seconds": round(float(audio), 3),
+        "longest_seconds": round(float(seconds.max()), 3) if len(output) else 0.0,
+        "sample_rates": _counts(columns["sample_rate"].tolist()),
+        "channels": _counts(columns["n_channels"].tolist()),
+        "notes": dict(sorted(notes.items())),
+        "config": output.config.name,
+        "config_digest": header.config_digest,
+        "settings": dict(header.settings),
+        "machine": dict(header.machine),
+        "created": header.created,
+        "command": header.command,
+        "melcli_version": header.melcli_version,
+        "failures": [
+            {"id": failed.id, "cause": failed.cause, "remedy": failed.remedy}
+            for failed in output.failures
+        ],
+    }
+
+
+def _lines(output: Mels) -> Iterator[str]:
+    from melcli.pipeline.report import duration
+
+    record = _record(output)
+    rows = f"{record['rows']:,} rows of {' x '.join(map(str, record['row_shape']))}"
+    yield f"{record['path']}: {record['items']:,} items, {rows} {record['dtype']}"
+    longest = duration(record["longest_seconds"])
+    yield f"  audio     {duration(record['audio_seconds'])}, the longest item {longest}"
+    yield "  rates     " + ", ".join(f"{k} Hz ({n:,})" for k, n in record["sample_rates"].items())
+    yield "  channels  " + ", ".join(f"{k} ({n:,})" for k, n in record["channels"].items())
+    if record["notes"]:
+        yield "  changed   " + ", ".join(f"{n:,} {note}" for note, n in record["notes"].items())
+    yield f"  config    {record['config'] or 'unnamed'}, digest {record['config_digest'][:16]}"
+    yield "  settings  " + ", ".join(f"{k} {v}" for k, v in sorted(record["settings"].items()))
+    yield "  machine   " + ", ".join(f"{k} {v}" for k, v in sorted(record["machine"].items()))
+    yield f"  created   {record['created']} by melcli {record['melcli_version']}"
+    yield f"  command   {record['command']}"
+    failures = record["failures"]
+    if failures:
+        yield f"  failures  {len(failures):,}"
+    for failed in itertools.islice(failures, _FIRST_FAILURES):
+        yield f"    {failed['id']}: {failed['cause']}"
+    if len(failures) > _FIRST_FAILURES:
+        yield f"    and {len(failures) - _FIRST_FAILURES:,} more: --json lists all"
+
+
+def _counts(values: list[int]) -> dict[str, int]:
+    return {str(value): count for value, count in sorted(Counter(values).items())}

@@ -1,0 +1,208 @@
+"""Options that several commands share, each a decorator."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from melcli import presets
+from melcli.config import MelConfig, OutputConfig, RunConfig, parse_setting
+
+if TYPE_CHECKING:
+    from melcli.cli.funnel import Command
+    from melcli.config.run import DType, LongRule, StoreLayout
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: ``512M``, ``1.5G``."""
+
+    name = "size"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read a size."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([\d.]+)\s*([KMGT]?)i?B?", value.strip(), re.IGNORECASE)
+        try:
+            return int(float(found[1]) * _UNITS[found[2].upper()])  # type: ignore[index]
+        except (TypeError, ValueError):
+            self.fail(f"{value} is no size; write 512M or 2G", param, ctx)
+
+
+def input_options(command: Command) -> Command:
+    """INPUTS and how they are found; the command gets a ``selection``."""
+
+    @click.argument("inputs", nargs=-1, type=click.Path())
+    @click.option("--files-from", metavar="FILE|-", help="Names, one a line; - is stdin.")
+    @click.option("-0", "--null", is_flag=True, help="Those names are separated by NUL.")
+    @click.option(
+        "--root", type=click.Path(), default=".", help="Ids of named files count from here."
+    )
+    @click.option("--include", multiple=True, metavar="GLOB", help="Take only what matches.")
+    @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches.")
+    @functools.wraps(command)
+    def with_selection(
+        *args: Any,  # noqa: ANN401
+        inputs: tuple[str, ...],
+        files_from: str | None,
+        null: bool,
+        root: str,
+        include: tuple[str, ...],
+        exclude: tuple[str, ...],
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        from melcli.pipeline.plan import Selection
+
+        if not inputs and files_from is None:
+            raise click.UsageError("Missing argument 'INPUTS...': files, folders, or -.")
+        selection = Selection(
+            paths=inputs,
+            files_from=files_from,
+            null=null,
+            root=root,
+            include=include,
+            exclude=exclude,
+        )
+        return command(*args, selection=selection, **rest)
+
+    return with_selection  # type: ignore[return-value]
+
+
+def config_options(command: Command) -> Command:
+    """The front end; the command gets a checked ``config``."""
+
+    @click.option(
+        "-c",
+        "--config",
+        "name",
+        metavar="NAME|FILE",
+        help=f"Front end: a name of `melcli configs list`, or a .toml file. "
+        f"Without it: {presets.DEFAULT}.",
+    )
+    @click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one value of it: --set mel.n_mels=64.",
+    )
+    @click.option(
+        "--channels",
+        metavar="mean|first|each|N",
+        help="Several channels: mix them, take one, or keep each as an item (id#0, id#1).",
+    )
+    @click.option(
+        "--resample",
+        type=click.Choice(["soxr-vhq", "soxr-hq", "soxr-mq", "error"]),
+        help="How audio of another rate gets to the front end's.",
+    )
+    @functools.wraps(command)
+    def with_config(
+        *args: Any,  # noqa: ANN401
+        name: str | None,
+        settings: tuple[str, ...],
+        channels: str | None,
+        resample: str | None,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        return command(
+            *args, config=_load(name or presets.DEFAULT, settings, channels, resample), **rest
+        )
+
+    return with_config  # type: ignore[return-value]
+
+
+def output_options(command: Command) -> Command:
+    """What the output holds and what becomes of an old one; the command gets ``out``."""
+
+    @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32")
+    @click.option(
+        "--store-layout",
+        type=click.Choice(["packed", "tree"]),
+        default="packed",
+        help="HDF5: one packed dataset, or one for each item.",
+    )
+    @click.option(
+        "--long",
+        type=click.Choice(["error", "cut", "chunks"]),
+        default="error",
+        help="Audio longer than the front end's fixed length: fail, cut, or an item a length.",
+    )
+    @click.option("--overwrite", is_flag=True, help="Replace a finished output by a new one.")
+    @click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
+    @click.option(
+        "--accept-different-machine",
+        is_flag=True,
+        help="Go on beside rows that other versions or another processor made.",
+    )
+    @functools.wraps(command)
+    def with_out(
+        *args: Any,  # noqa: ANN401
+        dtype: DType,
+        store_layout: StoreLayout,
+        long: LongRule,
+        overwrite: bool,
+        retry_failed: bool,
+        accept_different_machine: bool,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        out = OutputConfig(
+            dtype=dtype,
+            store_layout=store_layout,
+            long=long,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            accept_different_machine=accept_different_machine,
+        )
+        return command(*args, out=out, **rest)
+
+    return with_out  # type: ignore[return-value]
+
+
+def run_options(command: Command) -> Command:
+    """How the run goes about it; the command gets ``run``."""
+
+    @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+    @click.option("--workers", type=click.IntRange(min=1), help="Threads; without it one a core.")
+    @click.option("--memory", type=Size(), default="1G", help="For audio and mels in flight.")
+    @click.option("--strict", is_flag=True, help="Stop at the first input that fails.")
+    @click.option("--max-failures", metavar="N|P%", help="Stop when more fail than this.")
+    @functools.wraps(command)
+    def with_run(
+        *args: Any,  # noqa: ANN401
+        device: str,
+        workers: int | None,
+        memory: int,
+        strict: bool,
+        max_failures: str | None,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        run = RunConfig(
+            device=device,
+            workers=workers,
+            memory=memory,
+            strict=strict,
+            max_failures=max_failures,
+        )
+        return command(*args, run=run, **rest)
+
+    return with_run  # type: ignore[return-value]
+
+
+def _load(
+    name: str, settings: tuple[str, ...], channels: str | None, resample: str | None
+) -> MelConfig:
+    config = presets.load(name).config
+    changes = dict(map(parse_setting, settings))
+    if channels is not None:
+        changes["wave.channels"] = int(channels) if channels.isdecimal() else channels
+    if resample is not None:
+        changes["wave.resample"] = resample
+    return config.updated(changes, "--set") if changes else config

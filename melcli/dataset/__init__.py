@@ -1,0 +1,1 @@
+"""Outputs as Python and torch want them: ``mels`` is a mapping, ``examples`` a torch Dataset."""

@@ -1,0 +1,395 @@
+"""Finds the inputs from names and ``stat`` alone, and gives each a stable id.
+
+Nothing is opened here. An input that cannot be read is planned like any other, and fails with
+its cause when its turn comes, so that the books balance.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+import sys
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from melcli.audio.formats import AUDIO_EXTENSIONS, FOREIGN_EXTENSIONS
+from melcli.errors import NoInputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_SPLIT_NAME = re.compile(r"(.+?)(?:#\d+|@\d+|#\d+@\d+)", re.DOTALL)
+"""The id of an item: that of its input, the number of its channel, the number of its chunk."""
+
+STDIN_ID = "stdin"
+_STDIN_ROOT = b"-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which audio to work on.
+
+    Args:
+        paths: Files, folders, and ``-`` for one audio stream on standard input.
+        files_from: A file of names, one a line; ``-`` reads them from standard input.
+        null: The names there are separated by NUL, as ``find -print0`` writes them.
+        root: Folder that the ids of files given by name count from.
+        include: Globs; only ids that match one are taken. Empty takes all.
+        exclude: Globs; ids that match one are left out.
+    """
+
+    paths: tuple[str | os.PathLike[str], ...] = ()
+    files_from: str | None = None
+    null: bool = False
+    root: str | os.PathLike[str] = "."
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedInput:
+    """One input: its id, where it lies (None: standard input), and what ``stat`` says of it."""
+
+    id: str
+    path: bytes | None
+    size: int | None
+    mtime_ns: int | None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.id if self.path is None else printable(self.path)
+
+
+@dataclass
+class Plan:
+    """The inputs in order, in under 200 bytes each, and what was left out.
+
+    Names lie end to end in one buffer, numbers in arrays: a million inputs are about 100 MB.
+    """
+
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Files in folders that are no inputs, counted by extension."""
+    _roots: list[bytes] = field(default_factory=list)
+    _names: bytearray = field(default_factory=bytearray)
+    _ends: array[int] = field(default_factory=lambda: array("Q"))
+    _root_of: array[int] = field(default_factory=lambda: array("L"))
+    _sizes: array[int] = field(default_factory=lambda: array("q"))
+    _mtimes: array[int] = field(default_factory=lambda: array("q"))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> PlannedInput:
+        root, name = self._roots[self._root_of[index]], self._name(index)
+        size, mtime_ns = self._sizes[index], self._mtimes[index]
+        return PlannedInput(
+            id=item_id(name),
+            path=None if root == _STDIN_ROOT else root + name,
+            size=None if size < 0 else size,
+            mtime_ns=None if mtime_ns < 0 else mtime_ns,
+        )
+
+    def __iter__(self) -> Iterator[PlannedInput]:
+        return (self[index] for index in range(len(self)))
+
+    def id(self, index: int) -> str:
+        """The id of one input."""
+        return item_id(self._name(index))
+
+    def ids(self) -> Iterator[str]:
+        """The ids, in order."""
+        return (self.id(index) for index in range(len(self)))
+
+    def finder(self) -> Callable[[str], int | None]:
+        """A function from an id to its position, or None. It keeps 16 bytes an input."""
+        import numpy as np
+
+        hashes = np.fromiter(map(hash, self.ids()), np.int64, len(self))
+        order = np.argsort(hashes, kind="stable")
+        ranked = hashes[order]
+
+        def find(name: str) -> int | None:
+            place = int(np.searchsorted(ranked, hash(name)))
+            while place < len(ranked) and ranked[place] == hash(name):
+                if self.id(int(order[place])) == name:
+                    return int(order[place])
+                place += 1
+            return None
+
+        return find
+
+    def size(self, index: int) -> int:
+        """Bytes of the input's file; 0 if unknown."""
+        return max(0, self._sizes[index])
+
+    def extension(self, index: int) -> str:
+        """The extension of the input's file, lower case, with its dot."""
+        return _extension(self._name(index))
+
+    def total_bytes(self) -> int:
+        """Bytes of all inputs."""
+        return sum(max(0, size) for size in self._sizes)
+
+    def root(self, prefix: bytes) -> int:
+        """Register what stands before a run of names; its number is passed to :meth:`add`."""
+        if not self._roots or self._roots[-1] != prefix:
+            self._roots.append(prefix)
+        return len(self._roots) - 1
+
+    def add(self, root: int, name: bytes, status: os.stat_result | None) -> None:
+        """Append an input."""
+        self._names += name
+        self._ends.append(len(self._names))
+        self._root_of.append(root)
+        self._sizes.append(-1 if status is None else status.st_size)
+        self._mtimes.append(-1 if status is None else status.st_mtime_ns)
+
+    def _name(self, index: int) -> bytes:
+        start = self._ends[index - 1] if index else 0
+        return bytes(self._names[start : self._ends[index]])
+
+
+def make_plan(
+    selection: Selection, *, stores_by: Callable[[str], str] | None = None, splits: bool = False
+) -> Plan:
+    """Find the inputs.
+
+    Args:
+        selection: Which audio.
+        stores_by: Where an id is stored, for outputs that turn ids into paths. Checked for
+            collisions like the ids themselves.
+        splits: An input may become several items, whose ids end in ``#0`` or ``@0``.
+
+    Raises:
+        NoInputError: If there is none.
+        UsageError: If two ids, or two paths they are stored under, are equal, equal but for case,
+            or one inside the other; or if standard input is asked for two things.
+    """
+    if "-" in map(str, selection.paths) and selection.files_from == "-":
+        raise UsageError(
+            "standard input cannot be both the audio and the list of names",
+            None,
+            "give the names in a file: --files-from list.txt",
+        )
+    plan = Plan()
+    cwd, root = os.getcwdb(), os.path.abspath(os.fsencode(selection.root))
+    missing = []
+    for path in _given(selection):
+        if path == _STDIN_ROOT:
+            plan.add(plan.root(_STDIN_ROOT), STDIN_ID.encode(), None)
+            continue
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            missing.append(path)
+            status = None
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            _walk(plan, path, selection)
+        else:
+            prefix, name = _named(path, cwd, root)
+            if _selected(item_id(name), selection):
+                plan.add(plan.root(prefix), name, status)
+            else:
+                plan.ignored["excluded"] += 1
+    if len(plan) == len(missing):
+        raise _nothing_found(plan, missing, selection)
+    _refuse_collisions(len(plan), plan.id, "inputs with one id", _RENAME, splits=splits)
+    if stores_by is not None:
+        stored = stores_by
+        what = "inputs stored as one file"
+        _refuse_collisions(len(plan), lambda i: stored(plan.id(i)), what, _SEPARATE, splits=False)
+    return plan
+
+
+def item_id(name: bytes) -> str:
+    """The id of a relative path: UTF-8, whatever bytes the file system holds.
+
+    In a name that is not UTF-8 each undecodable byte is written ``%FF``, and ``%`` as ``%25``.
+
+    >>> item_id("größe.wav".encode()), item_id(b"50%/b\\xff.wav"), item_id(b"50%.wav")
+    ('größe.wav', '50%25/b%FF.wav', '50%.wav')
+    """
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        text = name.replace(b"%", b"%25").decode(errors="surrogateescape")
+        return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text)
+
+
+def printable(path: bytes) -> str:
+    """A path for messages: undecodable bytes and control characters cannot garble a terminal."""
+    text = path.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+_RENAME = "rename one of them, or give them in two runs"
+_SEPARATE = "write to an .h5 file, which keeps whole names, or give them in two runs"
+
+
+def _given(selection: Selection) -> Iterator[bytes]:
+    for path in selection.paths:
+        yield os.fsencode(path)
+    if selection.files_from is None:
+        return
+    if selection.files_from == "-":
+        raw = sys.stdin.buffer.read()
+    else:
+        try:
+            with open(selection.files_from, "rb") as file:
+                raw = file.read()
+        except OSError as error:
+            raise UsageError(
+                f"the list of names cannot be read: {error.strerror}", selection.files_from
+            ) from error
+    for line in raw.split(b"\0" if selection.null else b"\n"):
+        name = line if selection.null else line.removesuffix(b"\r")
+        if name:
+            # A "-" in a list is a file of that name; standard input is asked for by argument.
+            yield b"./-" if name == b"-" else name
+
+
+def _named(path: bytes, cwd: bytes, root: bytes) -> tuple[bytes, bytes]:
+    """Split the path of a file given by name into what its id leaves out, and its id."""
+    whole = os.path.normpath(os.path.join(cwd, path))
+    inside = root if root.endswith(b"/") else root + b"/"
+    if not whole.startswith(inside):
+        return b"/", whole.lstrip(b"/")
+    # Inside the working folder, messages show the path as short as it was typed.
+    return (b"" if root == cwd else inside), whole[len(inside) :]
+
+
+def _walk(plan: Plan, folder: bytes, selection: Selection) -> None:
+    """Add a folder's audio in the byte order of whole paths, following each link once."""
+    prefix = folder if folder.endswith(b"/") else folder + b"/"
+    root = plan.root(prefix)
+    entered = {_identity(os.stat(folder))}
+    # Depth first, with a list for a stack: folders may be nested deeper than Python may recurse.
+    stack = [iter(_entries(plan, root, prefix, b""))]
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+            continue
+        name, is_folder, is_link = entry
+        if is_folder:
+            if is_link:
+                identity = _identity(os.stat(prefix + name))
+                if identity in entered:
+                    plan.ignored["link to a folder walked already"] += 1
+                    continue
+                entered.add(identity)
+            else:
+                entered.add(_identity(os.stat(prefix + name, follow_symlinks=False)))
+            stack.append(iter(_entries(plan, root, prefix, name + b"/")))
+        else:
+            _add_found(plan, root, prefix, name, selection)
+
+
+def _entries(plan: Plan, root: int, prefix: bytes, inside: bytes) -> list[tuple[bytes, bool, bool]]:
+    """What a folder holds: (relative path, is a folder, is a link), sorted as whole paths sort."""
+    found = []
+    try:
+        with os.scandir(prefix + inside or b".") as entries:
+            for entry in entries:
+                if entry.name.startswith(b"."):
+                    plan.ignored["hidden"] += 1
+                    continue
+                try:
+                    is_folder = entry.is_dir()
+                except OSError:
+                    is_folder = False
+                found.append((inside + entry.name, is_folder, entry.is_symlink()))
+    except OSError:
+        plan.add(root, inside or b"/", None)  # fails with its cause when its turn comes
+    return sorted(found, key=lambda entry: entry[0] + (b"/" if entry[1] else b""))
+
+
+def _add_found(plan: Plan, root: int, prefix: bytes, name: bytes, selection: Selection) -> None:
+    extension = _extension(name)
+    if extension not in AUDIO_EXTENSIONS and extension not in FOREIGN_EXTENSIONS:
+        plan.ignored[extension or "no extension"] += 1
+    elif not _selected(item_id(name), selection):
+        plan.ignored["excluded"] += 1
+    else:
+        try:
+            status = os.stat(prefix + name)
+        except OSError:
+            status = None
+        plan.add(root, name, status)
+
+
+def _selected(name: str, selection: Selection) -> bool:
+    if selection.include and not any(_matches(name, glob) for glob in selection.include):
+        return False
+    return not any(_matches(name, glob) for glob in selection.exclude)
+
+
+def _matches(name: str, glob: str) -> bool:
+    """A glob with a slash is for the whole id, one without for any part of it."""
+    if "/" in glob:
+        return fnmatch.fnmatchcase(name, glob)
+    return any(fnmatch.fnmatchcase(part, glob) for part in name.split("/"))
+
+
+def _extension(name: bytes) -> str:
+    return os.path.splitext(name)[1].decode(errors="replace").lower()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _refuse_collisions(
+    n_names: int, name_at: Callable[[int], str], what: str, remedy: str, *, splits: bool
+) -> None:
+    """Refuse names that are equal, equal but for case, or one a folder of the other.
+
+    Only hashes are kept, 16 bytes a name; names are compared again where hashes are equal.
+    """
+    import numpy as np
+
+    hashes = np.fromiter((hash(name_at(i).casefold()) for i in range(n_names)), np.int64, n_names)
+    order = np.argsort(hashes, kind="stable")
+    ranked = hashes[order]
+
+    def refuse(name: str, folded: str) -> None:
+        """Raise if some input is called ``folded``."""
+        place = int(np.searchsorted(ranked, hash(folded)))
+        if place < n_names and ranked[place] == hash(folded):
+            other = name_at(int(order[place]))
+            if other.casefold() == folded:
+                raise UsageError(f"two {what}: {other} and {name}", None, remedy)
+
+    for position in np.flatnonzero(ranked[1:] == ranked[:-1]):
+        first, second = name_at(int(order[position])), name_at(int(order[position + 1]))
+        if first.casefold() == second.casefold():
+            raise UsageError(f"two {what}: {first} and {second}", None, remedy)
+    seen = ""  # the folder of the name before: neighbours mostly share it
+    for index in range(n_names):
+        name = name_at(index)
+        if splits and (split := _SPLIT_NAME.fullmatch(name)):
+            refuse(name, split[1].casefold())
+        folder = innermost = name.rpartition("/")[0]
+        while folder and folder != seen and not seen.startswith(folder + "/"):
+            refuse(name, folder.casefold())
+            folder = folder.rpartition("/")[0]
+        seen = innermost
+
+
+def _nothing_found(plan: Plan, missing: list[bytes], selection: Selection) -> NoInputError:
+    if missing:
+        names = ", ".join(map(printable, missing[:3])) + (", ..." if len(missing) > 3 else "")
+        return NoInputError(f"there is no such file or folder: {names}", None, "check the name")
+    if plan.ignored:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in plan.ignored.most_common(5))
+        remedy = "name a file directly to have it tried, whatever its extension"
+        return NoInputError(f"no audio was found; left out: {kinds}", None, remedy)
+    given = [str(path) for path in selection.paths] or [selection.files_from or "the list"]
+    return NoInputError(
+        f"no audio was found: {given[0]} is empty", None, "give a folder or files of audio"
+    )
