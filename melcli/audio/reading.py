@@ -1,0 +1,420 @@
+"""Reading recordings with libsndfile, and noticing when not all of one is there.
+
+The only module that imports soundfile. A file is opened once: its header is checked on the same
+descriptor that libsndfile then decodes from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self
+
+import numpy as np
+import soundfile
+
+from melcli.audio import containers, formats
+from melcli.audio.sources import Source, spool
+from melcli.errors import AudioError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from _typeshed import WriteableBuffer
+
+__all__ = ["Audio", "AudioInfo", "AudioReader", "probe", "read", "spool"]
+
+MAX_SAMPLE_RATE: Final = 10_000_000
+MAX_CHANNELS: Final = 1024
+
+FETCH_AGAIN: Final = "fetch or convert it again, or leave it out with --exclude"
+LEAVE_OUT: Final = "leave it out with --exclude"
+
+# libsndfile's code for "Format not recognised".
+_UNRECOGNISED: Final = 1
+
+# libsndfile's count where a stream does not say: SF_COUNT_MAX.
+_UNKNOWN_COUNT: Final = 2**63 - 1
+
+# int16 holds these exactly, and int16 / 32768 is bit for bit what libsndfile gives as float32.
+_INT16_SUBTYPES: Final = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a header says; nothing is decoded.
+
+    Attributes:
+        sample_rate: In Hz.
+        n_channels: Of the file.
+        n_samples: Per channel; None where it is unknown before decoding.
+        exact: False where the count is an estimate, as in all lossy formats.
+        format: libsndfile's major format: ``"WAV"``, ``"FLAC"``, ``"OGG"``, ``"MP3"``.
+        subtype: libsndfile's name of the coding: ``"PCM_16"``, ``"VORBIS"``, ``"OPUS"``.
+    """
+
+    sample_rate: int
+    n_channels: int
+    n_samples: int | None
+    exact: bool
+    format: str
+    subtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A whole recording.
+
+    Attributes:
+        samples: ``(n_samples, n_channels)``, C-contiguous: int16 where the file stores integers of
+            16 bits or less, float32 otherwise. int16 / 32768 is the float32 bit for bit.
+        sample_rate: In Hz.
+        info: What the header said.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    info: AudioInfo
+
+
+def probe(source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> AudioInfo:
+    """What the header says of rate, channels and length, without decoding.
+
+    Args:
+        source: As of :class:`AudioReader`.
+        name: As of :class:`AudioReader`.
+
+    Raises:
+        AudioError: It is not audio, or its header shows that it is cut short.
+    """
+    with AudioReader(source, name=name) as reader:
+        return reader.info
+
+
+def read(source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> Audio:
+    """Read a whole recording: :class:`AudioReader` with one piece.
+
+    Args:
+        source: As of :class:`AudioReader`.
+        name: As of :class:`AudioReader`.
+
+    Raises:
+        AudioError: It is not audio, not whole, or holds no samples.
+    """
+    with AudioReader(source, name=name) as reader:
+        return Audio(reader.read(), reader.sample_rate, reader.info)
+
+
+class AudioReader:
+    """Read a recording piece by piece; the pieces are bit for bit those of a whole read.
+
+    Args:
+        source: A path (bytes need not be UTF-8), or a seekable binary stream, read from its start
+            and left open.
+        name: What messages call it; by default its path.
+
+    Attributes:
+        info: What the header says.
+        sample_rate: In Hz.
+        n_channels: Of the file.
+        dtype: Of what :meth:`read` returns.
+
+    Raises:
+        AudioError: It cannot be read, is not audio, holds no samples, or its header shows that it
+            is cut short.
+    """
+
+    info: AudioInfo
+    sample_rate: int
+    n_channels: int
+    dtype: Literal["int16", "float32"]
+
+    def __init__(self, source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> None:
+        self._n_read = 0
+        self._is_at_end = False
+        self._view: _View | None = None
+        self._feed: _Feed | None = None
+        self._stream: _SoundFile | None = None
+        self._source = Source(source, name=name)
+        try:
+            self._container = containers.inspect(self._source.pread, self._source.size)
+            self._check_container()
+            self._stream = self._open()
+            self.info = self._describe(self._stream)
+            self._check_header()
+        except BaseException:
+            self.close()
+            raise
+        self.sample_rate, self.n_channels = self.info.sample_rate, self.info.n_channels
+        is_int16 = self.info.subtype in _INT16_SUBTYPES
+        self.dtype = "int16" if is_int16 else "float32"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; a stream that was passed in stays open."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+        self._source.close()
+
+    def read(self, n_samples: int = -1) -> np.ndarray:
+        """The next samples, ``(n, n_channels)``.
+
+        Args:
+            n_samples: At most so many; negative for all that are left.
+
+        Returns:
+            Fewer than asked only at the end, and none after it.
+
+        Raises:
+            AudioError: The end came too early, the data is damaged, or there was none.
+        """
+        stream = self._stream
+        if stream is None:
+            raise ValueError("read() of a closed AudioReader")
+        # The header is not believed: room for 16 times the file at first, then twice as much.
+        frame_bytes = self.n_channels * (2 if self.dtype == "int16" else 4)
+        wanted = self._n_left() if n_samples < 0 else min(n_samples, self._n_left())
+        room = min(wanted, (16 * self._source.size + 2**20) // frame_bytes)
+        block = np.empty((room, self.n_channels), self.dtype)
+        filled = 0
+        while filled < wanted and not self._is_at_end:
+            if filled == len(block):
+                grown = np.empty((min(2 * filled, wanted), self.n_channels), self.dtype)
+                grown[:filled] = block
+                block = grown
+            n = self._decode(stream, block[filled:])
+            filled += n
+            self._n_read += n
+            if n == 0 or self._n_left() == 0:
+                self._is_at_end = True
+                self._check_end()
+        if filled < len(block):
+            # A view, unless that would keep alive much more than it shows.
+            block = block[:filled] if 8 * filled > 7 * len(block) else block[:filled].copy()
+        return block
+
+    def _n_left(self) -> int:
+        """How many samples libsndfile may still give."""
+        return self._limit - self._n_read
+
+    def _decode(self, stream: _SoundFile, block: np.ndarray) -> int:
+        try:
+            return int(stream.buffer_read_into(block, self.dtype))
+        except soundfile.LibsndfileError as error:
+            cause = f"is cut short or damaged: it cannot be decoded ({_reason(error)})"
+            raise self._fault(cause) from error
+
+    def _open(self) -> _SoundFile:
+        """Give libsndfile the descriptor itself, unless it would misread the length."""
+        mp3 = self._container.mp3
+        try:
+            if mp3 is not None and (mp3.n_frames is None or mp3.count_from == "VBRI"):
+                # libsndfile estimates the length from the first frame's bit rate and stops there:
+                # a third of the way into a VBR file. From a socket it cannot, and reads on.
+                self._feed = _Feed(self._source, mp3.start, mp3.stop)
+                return _SoundFile(self._feed.fileno(), "r", closefd=False)
+            if self._source.fd is None or self._container.repairs:
+                self._view = _View(self._source, self._container.repairs)
+                return _SoundFile(self._view, "r")
+            return _SoundFile(self._source.fd, "r", closefd=False)
+        except soundfile.LibsndfileError as error:
+            raise self._not_audio(error) from error
+
+    def _not_audio(self, error: soundfile.LibsndfileError) -> AudioError:
+        self._check_source()
+        promised, held = self._container.promised, self._container.held
+        if self._container.is_cut_in_header:
+            return self._fault("is cut short: the file ends within its header")
+        if promised is not None and promised > held:
+            return self._cut_short(promised, held, 0.0, "bytes")
+        name, remedy = self._source.name, self._ffmpeg()
+        foreign = containers.foreign_format(self._source.pread)
+        if foreign is not None:
+            cause = f"is {foreign}, which libsndfile cannot read"
+        else:
+            cause = f"is not audio that libsndfile can read ({_reason(error)})"
+            is_known = error.code != _UNRECOGNISED or formats.is_foreign(name)
+            remedy = f"{remedy}, or {LEAVE_OUT}" if is_known else LEAVE_OUT
+        return AudioError(cause, name, remedy)
+
+    def _ffmpeg(self) -> str:
+        if self._source.fd is None:
+            return "ffmpeg -i - -f flac -"
+        return formats.ffmpeg_remedy(self._source.name)
+
+    def _describe(self, stream: _SoundFile) -> AudioInfo:
+        mp3 = self._container.mp3
+        self._limit: int = stream.frames
+        n_samples = self._limit if self._limit < _UNKNOWN_COUNT else None
+        if mp3 is not None and mp3.count_from == "VBRI" and mp3.n_frames is not None:
+            n_samples = mp3.n_frames * mp3.samples_per_frame
+        subtype = stream.subtype
+        exact = n_samples is not None and formats.is_length_exact(subtype)
+        return AudioInfo(
+            stream.samplerate, stream.channels, n_samples, exact, stream.format, subtype
+        )
+
+    def _check_container(self) -> None:
+        if self._container.fault is not None:
+            remedy = self._ffmpeg() if self._container.needs_ffmpeg else FETCH_AGAIN
+            raise AudioError(self._container.fault, self._source.name, remedy)
+
+    def _check_header(self) -> None:
+        info, promised, held = self.info, self._container.promised, self._container.held
+        if not 0 < info.sample_rate <= MAX_SAMPLE_RATE:
+            raise self._fault(f"has an impossible sample rate: {info.sample_rate} Hz")
+        if not 0 < info.n_channels <= MAX_CHANNELS:
+            raise self._fault(f"has an impossible number of channels: {info.n_channels}")
+        if info.format == "SDS":
+            # Its samples depend on the sizes they are read in (libsndfile 1.2.2).
+            remedy = "convert it first: sox IN.sds OUT.wav"
+            raise AudioError(
+                "is a MIDI sample dump, which libsndfile reads wrongly", self._source.name, remedy
+            )
+        if info.format != "MP3" and info.subtype.startswith("MPEG"):
+            cause = f"is MPEG audio within {info.format}, whose length libsndfile only guesses"
+            raise AudioError(cause, self._source.name, self._ffmpeg())
+        if promised is not None and promised > held:
+            seconds = (info.n_samples or 0) / info.sample_rate
+            raise self._cut_short(promised, held, seconds / held if held else 0.0, "bytes")
+        if info.n_samples == 0:
+            raise self._no_samples()
+
+    def _check_end(self) -> None:
+        """Compare what was decoded with what the header counts, where it counts samples."""
+        self._check_source()
+        expected, mp3 = self.info.n_samples, self._container.mp3
+        if self._n_read == 0:
+            raise self._no_samples()
+        # Without an encoder's delay, an MP3's count may include the frame that holds the count.
+        tolerance = mp3.samples_per_frame if mp3 is not None and not mp3.is_gapless else 0
+        if expected is not None and self._n_read < expected - tolerance:
+            raise self._cut_short(expected, self._n_read, 1 / self.sample_rate, "samples")
+
+    def _check_source(self) -> None:
+        """Raise what the operating system said while libsndfile was reading, which hides it."""
+        for hidden in (self._feed, self._view):
+            if hidden is not None and hidden.error is not None:
+                raise hidden.error
+
+    def _cut_short(self, promised: int, held: int, seconds_each: float, unit: str) -> AudioError:
+        long, short = f"{promised * seconds_each:.2f} s", f"{held * seconds_each:.2f} s"
+        if long == short:
+            long, short = f"{promised} {unit}", f"{held}"
+        return self._fault(f"is cut short: the header promises {long}, the file holds {short}")
+
+    def _no_samples(self) -> AudioError:
+        remedy = "delete it, or leave it out with --exclude"
+        return AudioError("holds no samples", self._source.name, remedy)
+
+    def _fault(self, cause: str) -> AudioError:
+        return AudioError(cause, self._source.name, FETCH_AGAIN)
+
+
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A SoundFile that is only read forwards.
+
+    Where it can, soundfile seeks after each read to where it already is. That costs time, and an
+    MP3 read in pieces is then wrong by up to 0.3 (libsndfile 1.2.2): after a seek the decoder has
+    forgotten what a frame borrows from those before it.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _View(io.RawIOBase):
+    """A source as the file object libsndfile reads, some of its bytes replaced.
+
+    An exception would be printed and lost between C and Python: it is kept in ``error``.
+    """
+
+    def __init__(self, source: Source, repairs: tuple[tuple[int, bytes], ...]) -> None:
+        super().__init__()
+        self.error: AudioError | None = None
+        self._source, self._repairs = source, repairs
+        self._at = 0
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill a buffer from here on."""
+        target = memoryview(buffer).cast("B")
+        try:
+            piece = self._source.pread(len(target), self._at)
+        except AudioError as error:
+            self.error = error
+            return 0
+        target[: len(piece)] = piece
+        for offset, new in self._repairs:
+            for i, byte in enumerate(new, start=offset - self._at):
+                if 0 <= i < len(piece):
+                    target[i] = byte
+        self._at += len(piece)
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset; never before the start."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._at
+
+
+class _Feed:
+    """A thread that sends a source through a socket, for a reader that must not know its length."""
+
+    def __init__(self, source: Source, start: int, stop: int) -> None:
+        self.error: AudioError | None = None
+        self._source, self._start, self._stop = source, start, stop
+        self._ours, self._theirs = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="melcli-mp3-feed", daemon=True)
+        self._thread.start()
+
+    def fileno(self) -> int:
+        """The descriptor to read from."""
+        return self._theirs.fileno()
+
+    def _run(self) -> None:
+        offset = self._start
+        # A reader that stops early is no fault; nor may it kill the process with a signal.
+        with self._ours, contextlib.suppress(OSError):
+            try:
+                while piece := self._source.pread(self._piece_bytes(offset), offset):
+                    self._ours.sendall(piece, getattr(socket, "MSG_NOSIGNAL", 0))
+                    offset += len(piece)
+            except AudioError as error:
+                self.error = error
+
+    def _piece_bytes(self, offset: int) -> int:
+        return max(0, min(2**16, self._stop - offset))
+
+    def close(self) -> None:
+        """Stop the thread, even where a forked process holds the same socket."""
+        with contextlib.suppress(OSError):
+            self._theirs.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._theirs.close()
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).removeprefix("Error : ").strip().rstrip(".")
