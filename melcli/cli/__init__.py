@@ -17,7 +17,6 @@ __all__ = ["cli", "main"]
 @click.group(
     cls=Funnel,
     context_settings={
-        "auto_envvar_prefix": "MELCLI",
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
     },
@@ -39,6 +38,24 @@ def cli() -> None:
 
 for command in (extract, configs, info, doctor):
     cli.add_command(command)
+
+
+def _name_variables(command: click.Command, prefix: str) -> None:
+    """Give every option the variable that is called what the option is called.
+
+    click's own auto_envvar_prefix goes by the names of parameters, which are not always those.
+    """
+    for option in command.params:
+        if isinstance(option, click.Option):
+            longest = max(option.opts, key=len).lstrip("-")
+            option.envvar = f"{prefix}_{longest}".upper().replace("-", "_")
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            _name_variables(inner, f"{prefix}_{name}")
+
+
+for command in cli.commands.values():
+    _name_variables(command, f"melcli_{command.name}")
 
 
 def main() -> None:

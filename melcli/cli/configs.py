@@ -80,7 +80,6 @@ def check_configs(names: tuple[str, ...]) -> None:
     faulty = 0
     for name in names:
         try:
-            # What is checked is a file, even where its name has no slash and no .toml.
             preset = presets.load(name)
         except ConfigError as error:
             tell(error)

@@ -91,6 +91,8 @@ def extract(
         click.echo(json.dumps(books.to_record()))
     if not quiet:
         say(str(books))
+        if not click.get_current_context().meta["melcli.config_chosen"]:
+            say(f"no --config was given, so it was {config.name}; melcli configs list shows others")
     if books.exit_code:
         sys.exit(books.exit_code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import melcli
-from melcli.errors import MelcliError
+from melcli.errors import DeviceError, MelcliError
 
 if TYPE_CHECKING:
     from types import FrameType
 
 _BUG, _INTERRUPTED, _TERMINATED = 70, 130, 143
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -45,9 +47,16 @@ class Funnel(click.Group):
             _trace(ctx)
             raise SystemExit(error.exit_code) from error
         except BrokenPipeError:
-            # Whoever read us has had enough. Python would complain when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_stdout()  # whoever read us has had enough
             raise SystemExit(0) from None
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise SystemExit(_bug(ctx, error)) from error
+            _forget_stdout()
+            cause = (error.strerror or "the disk is full").lower()
+            tell(DeviceError(cause, error.filename, "free some space and run the command again"))
+            _trace(ctx)
+            raise SystemExit(DeviceError.exit_code) from error
         except KeyboardInterrupt as error:
             say("Interrupted. What is done is kept: the same command goes on.")
             raise SystemExit(_INTERRUPTED) from error
@@ -55,10 +64,7 @@ class Funnel(click.Group):
             say("Terminated. What is done is kept: the same command goes on.")
             raise SystemExit(_TERMINATED) from error
         except Exception as error:
-            say(f"Bug in melcli {melcli.__version__}: {type(error).__name__}: {error}", fg="red")
-            say("  try: the same command with --debug, and report what it prints")
-            _trace(ctx)
-            raise SystemExit(_BUG) from error
+            raise SystemExit(_bug(ctx, error)) from error
         return result
 
 
@@ -108,6 +114,20 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _bug(ctx: click.Context, error: Exception) -> int:
+    """Ask for a report; the exit code that goes with it."""
+    say(f"Bug in melcli {melcli.__version__}: {type(error).__name__}: {error}", fg="red")
+    say("  try: the same command with --debug, and report what it prints")
+    _trace(ctx)
+    return _BUG
+
+
+def _forget_stdout() -> None:
+    """Let what is left in the buffer go nowhere: Python would complain when it flushes at exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _trace(ctx: click.Context) -> None:

@@ -112,9 +112,9 @@ def config_options(command: Command) -> Command:
         resample: str | None,
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        return command(
-            *args, config=_load(name or presets.DEFAULT, settings, channels, resample), **rest
-        )
+        config = _load(name or presets.DEFAULT, settings, channels, resample)
+        click.get_current_context().meta["melcli.config_chosen"] = name is not None
+        return command(*args, config=config, **rest)
 
     return with_config  # type: ignore[return-value]
 
@@ -122,7 +122,12 @@ def config_options(command: Command) -> Command:
 def output_options(command: Command) -> Command:
     """What the output holds and what becomes of an old one; the command gets ``out``."""
 
-    @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32")
+    @click.option(
+        "--dtype",
+        type=click.Choice(["float32", "float16"]),
+        default="float32",
+        help="Precision on disk; float32 unless told otherwise.",
+    )
     @click.option(
         "--store-layout",
         type=click.Choice(["packed", "tree"]),

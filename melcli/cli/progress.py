@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -14,6 +15,8 @@ from melcli.errors import DeviceError
 from melcli.pipeline.report import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tqdm import tqdm
 
     from melcli.pipeline.plan import PlannedInput
@@ -47,19 +50,29 @@ class Progress:
         if self._report_path == "-":
             self._report = sys.stdout
         elif self._report_path is not None:
-            try:
+            with self._report_errors():
                 file = Path(self._report_path).open("w", encoding="utf-8")
-            except OSError as error:
-                raise DeviceError(
-                    f"the report cannot be written: {error.strerror}", self._report_path
-                ) from error
             self._report = self._exit.enter_context(file)
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        self._exit.close()
+        with self._report_errors():
+            self._exit.close()
+
+    @contextlib.contextmanager
+    def _report_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if self._report_path in {None, "-"}:
+                raise
+            raise DeviceError(
+                f"the report cannot be written: {error.strerror}",
+                self._report_path,
+                "give --report another file; the output itself is kept",
+            ) from error
 
     def started(self, report: Report) -> None:
         """Draw the bar, what earlier runs did already filled in."""
@@ -79,7 +92,8 @@ class Progress:
         """Write the report's line, and tell a failure if asked to."""
         if self._report is not None:
             line = json.dumps(report_line(planned, outcome, status), ensure_ascii=False)
-            self._report.write(line + "\n")
+            with self._report_errors():
+                self._report.write(line + "\n")
         if status == "failed" and self._verbose and not self._quiet:
             cause = getattr(outcome, "cause", "")
             if self._bar is not None:

@@ -17,6 +17,7 @@ from melcli.config.checks import (
     config_error,
     did_you_mean,
     find_problems,
+    toml_value,
 )
 from melcli.config.fields import ALWAYS, GROUPS, Frame, Log, Mel, Out, Scale, Spec, Wave
 from melcli.errors import ConfigError
@@ -161,10 +162,12 @@ class MelConfig:
         Raises:
             ConfigError: With all the problems there are.
 
-        >>> MelConfig().updated({"mel.n_mels": 64}).mel.n_mels
-        64
+        >>> MelConfig(name="mine").updated({"mel.n_mels": 64}).name
+        'mine with mel.n_mels=64'
         """
-        return self._changed(changes, [], source)
+        config = self._changed(changes, [], source)
+        told = ", ".join(f"{key}={toml_value(value)}" for key, value in changes.items())
+        return dataclasses.replace(config, name=f"{self.name} with {told}") if self.name else config
 
     def _changed(
         self, changes: Mapping[str, object], problems: list[Problem], source: str | None
