@@ -1,0 +1,109 @@
+"""What differs between an output that is there and the one asked for."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from melcli.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from melcli.store.records import Header
+
+_NOT_SET = "not set"
+
+
+def differences(found: Header, asked: Header) -> list[str]:
+    """List, key by key, what would make rows of one unfit to lie beside rows of the other.
+
+    Two configs with one digest are the same config, however they are written down. The command,
+    the date and the machine do not count here.
+    """
+    old, new = _facts(found), _facts(asked)
+    if found.config_digest != asked.config_digest:
+        configs = [dict(_flat(_parsed(header.config))) for header in (found, asked)]
+        if configs[0] == configs[1]:
+            configs = [{"config_digest": header.config_digest} for header in (found, asked)]
+        old, new = configs[0] | old, configs[1] | new
+    return list(_lines(old, new))
+
+
+def machine_differences(found: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
+    """List what differs between two machine records."""
+    return list(_lines(found, asked))
+
+
+def merged_machine(found: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Give a record that names both, where rows of two machines lie in one output.
+
+    >>> merged_machine({"torch": "2.4.0"}, {"torch": "2.5.1"})
+    {'torch': '2.4.0; 2.5.1'}
+    """
+    both = {}
+    for key in sorted(found.keys() | new.keys()):
+        values = [*found.get(key, _NOT_SET).split("; "), new.get(key, _NOT_SET)]
+        both[key] = "; ".join(dict.fromkeys(values))
+    return both
+
+
+def refuse_other_settings(found: Header, asked: Header, path: Path, what: str) -> None:
+    """Let an output be extended or resumed only with the settings it was made with.
+
+    Raises:
+        StoreError: They differ; it lists every difference.
+    """
+    if lines := differences(found, asked):
+        raise StoreError(
+            f"{what} has other settings:" + "".join(f"\n  {line}" for line in lines),
+            path,
+            "choose another -o, or pass --overwrite",
+        )
+
+
+def refuse_other_machine(found: Mapping[str, str], asked: Mapping[str, str], path: Path) -> None:
+    """Let rows of one machine lie beside those of another only where that was asked for.
+
+    Raises:
+        StoreError: The records differ; it lists every difference.
+    """
+    if lines := machine_differences(found, asked):
+        raise StoreError(
+            "its rows come from another machine, and new ones might differ in their last bits:"
+            + "".join(f"\n  {line}" for line in lines),
+            path,
+            "pass --accept-different-machine to mix them, or --overwrite to make all rows anew",
+        )
+
+
+def _facts(header: Header) -> dict[str, object]:
+    return dict(header.settings) | {
+        "dtype": header.dtype,
+        "row_shape": list(header.row_shape),
+        "row_labels": list(header.row_labels),
+        "transpose": header.transpose,
+    }
+
+
+def _parsed(config: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config)
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _lines(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    for key in [*old, *(key for key in new if key not in old)]:
+        there, asked = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
+        if there != asked:
+            yield f"{key}: {there} in the output, {asked} asked for"

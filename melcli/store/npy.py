@@ -1,0 +1,569 @@
+"""A folder with one ``.npy`` for each item, ``melcli.jsonl`` and ``melcli.toml``.
+
+While it runs, everything of ours lies in ``OUT/.melcli-partial``::
+
+    journal.jsonl   see `melcli.store.journal`
+    new/0.npy …     the files of the segment in hand: nothing here is committed
+    rows/a/b.npy    committed files, if there is a finished output that must stay as it is
+
+A segment is committed in this order: its files are synced, then its journal lines, then the files
+are renamed to where they belong, then those folders are synced. So the journal tells for every
+file in its place whether it is ours, and a rename that a crash prevented is made up for when the
+output is opened again. In a folder without a finished output, the place is the final one.
+
+On resuming, the files of the last segment are read and compared with their checksums; of the
+others only the size is looked at, since reading all of them would take as long as a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+import zlib
+from array import array
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from melcli.errors import StoreError
+from melcli.store import disk
+from melcli.store.index import IdIndex
+from melcli.store.reader import COLUMNS, StoreReader, damage, ends
+from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
+from melcli.store.writer import Selection, StoreWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from melcli.store.journal import Segment
+    from melcli.store.records import Array, Item, Outcome
+
+FORMAT_VERSION = 1
+LISTING, SETTINGS, PARTIAL = "melcli.jsonl", "melcli.toml", ".melcli-partial"
+_MARK = "\n# What follows was recorded by melcli.\n[melcli]\n"
+_GROUPS = ("settings", "machine")
+_NUMBERS = ("n_samples", "sample_rate", "n_channels", "channel", "crc32")
+_SOURCE = ("source_size", "source_mtime_ns")
+_SLICE = 1024
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST_NAME = 255  # bytes, on every common file system
+_NAME = re.compile(r"(?P<stem>.+?)(?:\.[^.]*?)?(?P<part>(?:#\d+)?(?:@\d+)?)\Z", re.DOTALL)
+
+
+def npy_path(item_id: str) -> str:
+    """Give the path of an item's file in the output folder.
+
+    >>> npy_path("a/b.wav"), npy_path("a/b.wav#0@3"), npy_path("a.b/take")
+    ('a/b.npy', 'a/b#0@3.npy', 'a.b/take.npy')
+
+    Raises:
+        StoreError: The id would leave the folder, or is too long for a file name.
+    """
+    check_id(item_id)
+    folder, slash, name = item_id.rpartition("/")
+    found = _NAME.fullmatch(name)
+    file = f"{found['stem']}{found['part']}.npy" if found else f"{name}.npy"
+    path = folder + slash + file
+    if path.startswith(f"{PARTIAL}/"):
+        raise StoreError(f"the id {item_id!r} is in {PARTIAL}, which melcli needs for itself")
+    if any(len(part.encode()) > _LONGEST_NAME for part in path.split("/")):
+        raise StoreError(
+            f"the id {item_id!r} is too long for a file name", None, "use an .h5 output"
+        )
+    return path
+
+
+class NpyWriter(StoreWriter):
+    """Writes a file for each item, and moves it into place once its segment is committed."""
+
+    def __init__(self, path: Path, header: Header, *, accept_different_machine: bool) -> None:
+        self.partial_path = path / PARTIAL
+        self._new = self.partial_path / "new"
+        self._staged = self.partial_path / "rows"
+        self._place = path  # where committed files go
+        self._old: Listing | None = None
+        self._journalled: IdIndex | None = None
+        self._last_folder: Path | None = None
+        self._n_new = self._n_good = 0
+        super().__init__(
+            path,
+            header,
+            self.partial_path / "journal.jsonl",
+            accept_different_machine=accept_different_machine,
+        )
+
+    # Opening.
+
+    def _finished_output(self) -> NpyReader | None:
+        finished = None
+        if os.path.lexists(self.path / SETTINGS):
+            finished = NpyReader(self.path)
+            self._old = finished.listing
+        elif os.path.lexists(self.path / LISTING):
+            if not self._journal.segments:
+                raise StoreError(
+                    f"has a {LISTING} but no {SETTINGS}", self.path, "choose another -o"
+                )
+            self._old = Listing(self.path / LISTING)
+        if finished:
+            self._place = self._staged
+        return finished
+
+    def _has_rows(self) -> bool:
+        return True  # each file is looked for where it is needed
+
+    def _refuse_strangers(self) -> None:
+        """Accept what is there: nobody but melcli writes into its own folder."""
+        self._clean_up()
+
+    def _is_whole(self, segment: Segment) -> bool:
+        # An item written twice in one segment has one file, the later.
+        return all(
+            any(
+                _crc32(path, self._asked, item) == item.crc32 for path in (new, *self._places(item))
+            )
+            for item, new in self._files(segment)
+        )
+
+    def _resume(self) -> None:
+        if self._journal.segments:
+            self._publish(self._journal.segments[-1], trust=False)
+        disk.remove_tree(self._new)
+        self._begin_rows()
+
+    def _drop(self, segment: Segment) -> None:
+        for item, _ in self._files(segment):
+            for path in self._places(item):
+                disk.remove(path)
+
+    def _discard(self) -> None:
+        """Remove also what is in place already: no list will ever name it."""
+        found = self._journal.header or self._asked
+        for entry in self._journal.entries():
+            for item in _items(entry.outcome) if entry.row >= 0 else ():
+                path = npy_path(item.id)
+                listed = self._old is not None and self._old.has_path(path)
+                if not listed and _crc32(self.path / path, found, item) == item.crc32:
+                    disk.remove(self.path / path)
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        disk.remove_tree(self._new)
+        disk.remove_tree(self._staged)
+        for name in (LISTING, SETTINGS):
+            disk.remove(self.partial_path / name)
+
+    def _end_journal(self) -> None:
+        super()._end_journal()
+        disk.remove_empty_folder(self.partial_path)
+
+    def _begin_rows(self) -> None:
+        disk.make_folder(self._new)
+
+    def _close_rows(self) -> None:
+        """Nothing stays open between two calls."""
+
+    # Files.
+
+    def _places(self, item: Item) -> tuple[Path, Path]:
+        """Give where a committed file may lie, the likelier place first."""
+        path = npy_path(item.id)
+        return self._staged / path, self.path / path
+
+    def _files(self, segment: Segment) -> Iterator[tuple[Item, Path]]:
+        """Give the items written in a segment, and their files before they are moved."""
+        last = {}
+        for entry in self._journal.entries(segment):
+            for i, item in enumerate(_items(entry.outcome) if entry.row >= 0 else ()):
+                last[item.id] = item, self._new / f"{entry.row + i}.npy"
+        yield from last.values()
+
+    def _is_ours(self, path: str) -> bool:
+        """Tell whether a file in its final place may be replaced."""
+        if self._old is not None and self._old.has_path(path):
+            return True
+        if self._journalled is None:  # only needed for what lay there before this writer came
+            self._journalled = IdIndex(
+                (npy_path(item.id), 0)
+                for entry in self._journal.entries()
+                for item in _items(entry.outcome)
+            )
+        return any(True for _ in self._journalled.places(path))
+
+    def _check_place(self, path: str) -> None:
+        """Refuse to write over what is not ours.
+
+        Raises:
+            StoreError: A file that melcli did not make is in the way.
+        """
+        final = self.path / path
+        if final.parent != self._last_folder:
+            for above in final.relative_to(self.path).parents:
+                if os.path.lexists(self.path / above) and not (self.path / above).is_dir():
+                    raise _in_the_way(self.path / above)
+            self._last_folder = final.parent
+        if os.path.lexists(final) and not self._is_ours(path):
+            raise _in_the_way(final)
+
+    # Writing.
+
+    def _first_row(self, *, kept: bool) -> int:
+        return -1 if kept else self._n_new
+
+    def _write_item(self, item: Item, rows: Array) -> int:
+        self._check_place(npy_path(item.id))
+        data = np.ascontiguousarray(np.moveaxis(rows, 0, -1)) if self._asked.transpose else rows
+        content = as_bytes(data)
+        fd = disk.open_file(self._new / f"{self._n_new}.npy")
+        try:
+            disk.truncate(fd, 0)
+            head = npy_header(data.shape, data.dtype)
+            disk.write_at(fd, head, 0)
+            disk.write_at(fd, content, len(head))
+        finally:
+            os.close(fd)
+        self._n_new += 1
+        self.n_bytes_written += content.nbytes
+        return zlib.crc32(content)
+
+    def _keep_item(self, item: Item) -> int:
+        crc = _crc32(self.path / npy_path(item.id), self._asked, item)
+        return ~item.crc32 if crc is None else crc
+
+    def _outcome_done(self, *, good: bool) -> None:
+        if good:
+            self._n_good = self._n_new
+        else:
+            self._n_new = self._n_good
+
+    def _sync_rows(self) -> int:
+        for n in range(self._n_new):
+            disk.sync_file(self._new / f"{n}.npy")
+        disk.sync_folder(self._new)
+        return self._n_new
+
+    def _committed(self) -> None:
+        self._publish(self._journal.segments[-1], trust=True)
+        self._n_new = self._n_good = 0
+
+    def _publish(self, segment: Segment, *, trust: bool) -> None:
+        """Move the files of a committed segment to their places."""
+        files = (
+            (new, self._place / npy_path(item.id))
+            for item, new in self._files(segment)
+            if trust or _crc32(new, self._asked, item) == item.crc32
+        )
+        self._move(files, self._place)
+
+    def _move(self, files: Iterator[tuple[Path, Path]], root: Path) -> None:
+        """Rename files, then sync every folder that got a name."""
+        folders: set[Path] = set()
+        for source, target in files:
+            if target.parent not in folders:
+                disk.make_folder(target.parent)
+                folders.update(above for above in target.parents if above.is_relative_to(root))
+            disk.rename(source, target)
+        for folder in sorted(folders):
+            disk.sync_folder(folder)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Stream what is committed and whose files are there."""
+        for outcome in super().outcomes():
+            if not isinstance(outcome, Done) or all(map(self._is_there, outcome.items)):
+                yield outcome
+
+    def _is_there(self, item: Item) -> bool:
+        size = _file_size(self._asked, item)
+        return any(_size(path) == size for path in self._places(item))
+
+    # Finishing.
+
+    def _assemble(self, header: Header, selection: Selection) -> None:
+        listing, settings = self.partial_path / LISTING, self.partial_path / SETTINGS
+        _write_text(listing, _listing_lines(header, selection))
+        _write_text(settings, iter([_settings_text(header)]))
+        # From here until the new one is there, the output is not a finished one.
+        disk.remove(self.path / SETTINGS)
+        disk.sync_folder(self.path)
+        self._move(self._staged_files(selection), self.path)
+        self._remove_unlisted(Listing(listing))
+        disk.rename(listing, self.path / LISTING)
+        disk.sync_folder(self.path)
+        disk.rename(settings, self.path / SETTINGS)
+        disk.sync_folder(self.path)
+
+    def _staged_files(self, selection: Selection) -> Iterator[tuple[Path, Path]]:
+        for entry in selection:
+            for item in _items(entry.outcome):
+                staged, final = self._places(item)
+                size = _file_size(self._asked, item)
+                if entry.row >= 0 and _size(staged) == size:
+                    yield staged, final
+                elif _size(final) != size:
+                    raise StoreError(
+                        "is missing, or was changed, while the output was made",
+                        final,
+                        "run the same command again",
+                    )
+
+    def _remove_unlisted(self, new: Listing) -> None:
+        """Remove the files that the old list names and the new one does not."""
+        folders = set()
+        for path in self._old.paths() if self._old else ():
+            if not new.has_path(path):
+                disk.remove(self.path / path)
+                folders.add((self.path / path).parent)
+        for folder in sorted(folders):
+            if folder.is_dir():
+                disk.sync_folder(folder)
+
+
+class Listing:
+    """What a ``melcli.jsonl`` says: columns in memory, texts where they are.
+
+    Raises:
+        StoreError: It is not what melcli writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._by_path: IdIndex | None = None
+        self.item_places, self.failure_places = array("q"), array("q")
+        columns = {name: array("q") for name in ("n_rows", *_NUMBERS, *_SOURCE)}
+        with damage(path), path.open("rb") as lines:
+            place = 0
+            for line in lines:
+                record = json.loads(line)
+                if record["status"] == "done":
+                    self.item_places.append(place)
+                    for name, column in columns.items():
+                        value = record[name]
+                        column.append(-1 if value is None else value)
+                else:
+                    self.failure_places.append(place)
+                place += len(line)
+        self.columns = {
+            name: np.array(column, dtype=COLUMNS.get(name, "<i8"))
+            for name, column in columns.items()
+        }
+        if (self.columns["n_rows"] < 0).any():
+            raise StoreError("is damaged: a negative number of rows", path)
+
+    def records(self, places: Sequence[int]) -> Iterator[Mapping[str, Any]]:
+        """Read some lines again."""
+        with damage(self._path), self._path.open("rb") as lines:
+            for place in places:
+                lines.seek(place)
+                record = json.loads(lines.readline())
+                if not isinstance(record["id"], str):
+                    raise TypeError("an id that is not a text")
+                yield record
+
+    def paths(self) -> Iterator[str]:
+        """Stream the path of every file."""
+        for record in self.records(self.item_places):
+            yield npy_path(record["id"])
+
+    def has_path(self, path: str) -> bool:
+        """Tell whether a file is named."""
+        if self._by_path is None:
+            self._by_path = IdIndex(zip(self.paths(), self.item_places, strict=True))
+        found = self.records(list(self._by_path.places(path)))
+        return any(npy_path(record["id"]) == path for record in found)
+
+
+class NpyReader(StoreReader):
+    """Reads a finished folder, and believes nothing that is in it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        if not os.path.lexists(path / SETTINGS):
+            raise StoreError(f"holds no finished output: there is no {SETTINGS}", path)
+        with damage(path / SETTINGS):
+            self.header = _read_settings(path / SETTINGS)
+        self.listing = Listing(path / LISTING)
+        columns = dict(self.listing.columns)
+        self.items = ends(columns.pop("n_rows")) | columns
+
+    def _texts(self, start: int, stop: int) -> tuple[list[str], list[tuple[str, ...]]]:
+        records = list(self.listing.records(self.listing.item_places[start:stop]))
+        with damage(self.path / LISTING):
+            notes = [tuple(str(note) for note in record["notes"]) for record in records]
+        return [record["id"] for record in records], notes
+
+    def failures(self) -> Iterator[Failed]:
+        """Stream the inputs that failed."""
+        for record in self.listing.records(self.listing.failure_places):
+            with damage(self.path / LISTING):
+                failed = Failed(
+                    record["id"],
+                    record["source_size"],
+                    record["source_mtime_ns"],
+                    str(record["cause"]),
+                    record["remedy"],
+                )
+            yield failed
+
+    def read_rows(self, position: int, start: int, stop: int) -> Array:
+        """Read a run of the rows of an item."""
+        name = self._texts(position, position + 1)[0][0]
+        path = self.path / npy_path(name)
+        shape = _shape(self.header, self.n_rows(position))
+        dtype = STORED[self.header.dtype]
+        with damage(path), path.open("rb") as file:
+            place = _check_head(file, shape, dtype)
+            if 0 in shape:
+                return self.rows(0, 0)
+            stored = np.memmap(file, dtype, "r", place, shape)
+            rows = np.moveaxis(stored, -1, 0) if self.header.transpose else stored
+            return np.array(rows[start:stop], order="C")
+
+    def close(self) -> None:
+        """Nothing stays open between two calls."""
+
+
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """Give the head of a ``.npy`` file, format 1.0: always the same bytes, unlike NumPy's own.
+
+    >>> from io import BytesIO
+    >>> np.load(BytesIO(npy_header((1, 2), np.dtype("<f4")) + bytes(8)))
+    array([[0., 0.]], dtype=float32)
+    """
+    text = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii")
+
+
+def _check_head(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Compare a file's head and size with what the list says; give the place of its data."""
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
+        raise ValueError(f"format {version} of .npy")
+    found = np.lib.format.read_array_header_1_0(file)
+    if found != (shape, False, dtype):
+        raise ValueError(f"shape, Fortran order and dtype are {found}, not {(shape, False, dtype)}")
+    place = file.tell()
+    if os.fstat(file.fileno()).st_size != place + int(np.prod(shape)) * dtype.itemsize:
+        raise ValueError("the file has another size than its head says")
+    return place
+
+
+def _shape(header: Header, n_rows: int) -> tuple[int, ...]:
+    return (*header.row_shape, n_rows) if header.transpose else (n_rows, *header.row_shape)
+
+
+def _head(header: Header, item: Item) -> bytes:
+    return npy_header(_shape(header, item.n_rows), STORED[header.dtype])
+
+
+def _file_size(header: Header, item: Item) -> int:
+    return len(_head(header, item)) + item.n_rows * header.row_bytes
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _crc32(path: Path, header: Header, item: Item) -> int | None:
+    """Compute the checksum of an item's file; None if there is none that it could be."""
+    head = _head(header, item)
+    if _size(path) != _file_size(header, item):
+        return None
+    fd = disk.open_file(path)
+    try:
+        if b"".join(disk.read_at(fd, len(head), 0)) != head:
+            return None
+        crc = 0
+        for block in disk.read_at(fd, item.n_rows * header.row_bytes, len(head)):
+            crc = zlib.crc32(block, crc)
+        return crc
+    finally:
+        os.close(fd)
+
+
+def _items(outcome: Outcome) -> tuple[Item, ...]:
+    return outcome.items if isinstance(outcome, Done) else ()
+
+
+def _in_the_way(path: Path) -> StoreError:
+    return StoreError(
+        "is there already, and melcli did not make it", path, "move it, or choose another -o"
+    )
+
+
+def _listing_lines(header: Header, selection: Selection) -> Iterator[str]:
+    for entry in selection:
+        outcome = entry.outcome
+        source = {name: getattr(outcome, name) for name in _SOURCE}
+        if isinstance(outcome, Failed):
+            record: dict[str, object] = {
+                "status": "failed",
+                "id": outcome.id,
+                "cause": outcome.cause,
+            }
+            yield _json(record | {"remedy": outcome.remedy} | source)
+            continue
+        for item in outcome.items:
+            record = {
+                "status": "done",
+                "id": item.id,
+                "path": npy_path(item.id),
+                "shape": _shape(header, item.n_rows),
+                "dtype": header.dtype,
+                "n_rows": item.n_rows,
+            }
+            record |= {name: getattr(item, name) for name in _NUMBERS}
+            yield _json(record | {"notes": item.notes} | source)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def _settings_text(header: Header) -> str:
+    """Give the resolved config as it is, and behind it what else there is to know."""
+    record = header.as_record()
+    groups = {name: record.pop(name) for name in _GROUPS}
+    del record["config"], record["overwrite"]
+    text = header.config + _MARK + _toml({"format_version": FORMAT_VERSION} | record)
+    return text + "".join(f"\n[melcli.{name}]\n{_toml(group)}" for name, group in groups.items())
+
+
+def _toml(table: Mapping[str, object]) -> str:
+    # Texts, numbers, truth values and lists of them look in TOML as in JSON, but for one character.
+    lines = (
+        f"{key if _BARE.fullmatch(key) else json.dumps(key)} = {_json(value)}"
+        for key, value in table.items()
+    )
+    return printable("".join(lines)).replace("\x7f", "\\u007f")
+
+
+def _read_settings(path: Path) -> Header:
+    text = path.read_bytes().decode()
+    config, found, _ = text.rpartition(_MARK)
+    if not found:
+        raise StoreError("was not made by melcli", path, "choose another -o")
+    record = tomllib.loads(text)["melcli"]
+    if (version := record["format_version"]) != FORMAT_VERSION:
+        raise StoreError(f"has format version {version}", path, "use a newer melcli")
+    return Header.from_record(record | {"config": config, "overwrite": False})
+
+
+def _write_text(path: Path, lines: Iterator[str]) -> None:
+    fd = disk.open_file(path)
+    try:
+        disk.truncate(fd, 0)
+        place = 0
+        while text := "".join(islice(lines, _SLICE)).encode():
+            disk.write_at(fd, text, place)
+            place += len(text)
+        disk.sync_data(fd)
+    finally:
+        os.close(fd)

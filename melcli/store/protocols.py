@@ -1,0 +1,118 @@
+"""What the pipeline asks of a store, whatever lies behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from melcli.store.records import Array, Done, Failed, Header, Outcome
+
+
+class Writer(Protocol):
+    """Makes one output, in segments, so that it can be killed at any moment.
+
+    An outcome is safe once `commit` returns. `close` without `finish` leaves a partial output,
+    which the next writer for the same path and settings goes on with.
+    """
+
+    @property
+    def n_bytes_written(self) -> int:
+        """Bytes of rows that this writer wrote or took over."""
+
+    @property
+    def n_kept(self) -> int:
+        """Outcomes committed so far, those of earlier runs of this output included."""
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Stream what interrupted runs of this output committed, oldest first.
+
+        An id can come twice, if its source changed between the runs: the last one counts.
+        """
+
+    def previous(self) -> Iterator[Outcome]:
+        """Stream what the finished output holds that this one extends; none if it is replaced."""
+
+    def check_machine(self) -> None:
+        """Make sure that rows made here may lie beside those that are there.
+
+        `write` asks this itself before it takes its first rows. Call it as soon as it is known
+        that there is something to compute. An output with nothing new to do is never refused.
+
+        Raises:
+            StoreError: They come from another machine, and nobody said that this is accepted.
+        """
+
+    def keep(self, outcome: Done | Failed) -> None:
+        """Take over an outcome that `previous` gave, rows and all.
+
+        Raises:
+            StoreError: Its rows are not what their checksum says, or are not there: compute it
+                again. Nothing is taken over then, and the writer can go on.
+        """
+
+    def write(self, outcome: Outcome, rows: Sequence[Array]) -> None:
+        """Add an outcome with one ``(n_rows, *row_shape)`` array for each of its items.
+
+        Raises:
+            StoreError: The id cannot be stored.
+            DeviceError: The disk is full, or does not work.
+        """
+
+    def commit(self) -> None:
+        """End a segment: return once everything written so far will survive a crash."""
+
+    def finish(self, order: Iterable[str]) -> None:
+        """Make the finished output, with the inputs in this order, in place of any older one.
+
+        Outcomes of ids that are not in ``order`` are left out.
+        """
+
+    def close(self) -> None:
+        """Stop, at any time. What is committed stays; what is not is forgotten."""
+
+
+class Reader(Protocol):
+    """Reads a finished output."""
+
+    @property
+    def header(self) -> Header:
+        """What the output is."""
+
+    @property
+    def items(self) -> Mapping[str, npt.NDArray[np.integer[Any]]]:
+        """Columns with one number an item, in plan order.
+
+        ``start`` and ``stop`` count rows as `rows` does, whatever the layout. The others are
+        ``n_samples``, ``sample_rate``, ``n_channels``, ``channel``, ``crc32``, ``source_size`` and
+        ``source_mtime_ns`` (-1 if unknown).
+        """
+
+    def __len__(self) -> int: ...
+
+    def ids(self) -> Iterator[str]:
+        """Stream the ids of the items, in plan order."""
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Stream every input: those done in plan order, then those failed."""
+
+    def failures(self) -> Iterator[Failed]:
+        """Stream the inputs that failed, in plan order."""
+
+    def read(self, item_id: str) -> Array:
+        """Read the rows of one item, ``(n_rows, *row_shape)``.
+
+        Raises:
+            KeyError: There is no such item.
+            StoreError: The output is damaged.
+        """
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Read rows as if those of all items lay one behind the other, in plan order."""
+
+    def close(self) -> None:
+        """Close what is open."""

@@ -1,0 +1,177 @@
+"""What every store's reader does alike: finding items, and putting inputs together again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from melcli.errors import MelcliError, StoreError
+from melcli.store.index import IdIndex
+from melcli.store.records import Done, Failed, Header, Item, Outcome, input_id
+from melcli.store.rows import blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from melcli.store.records import Array
+
+    Column = npt.NDArray[np.integer[Any]]
+
+COLUMNS: Mapping[str, str] = {
+    "start": "<i8",
+    "stop": "<i8",
+    "n_samples": "<i8",
+    "sample_rate": "<i4",
+    "n_channels": "<i4",
+    "channel": "<i4",
+    "crc32": "<u4",
+    "source_size": "<i8",
+    "source_mtime_ns": "<i8",
+}
+_SLICE = 4096
+
+
+def known(value: int) -> int | None:
+    """Read a size or time that is -1 where it is unknown."""
+    return None if value < 0 else value
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Say of anything that goes wrong while reading that the output is damaged.
+
+    Raises:
+        StoreError: In place of whatever the libraries raised.
+    """
+    try:
+        yield
+    except MelcliError:
+        raise
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        fault = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise StoreError(
+            f"is damaged: {fault}",
+            path,
+            "restore it from a copy, or remove it and run the command again",
+        ) from error
+
+
+class StoreReader(ABC):
+    """A reader, but for where the rows lie: see `Reader` for what each method promises."""
+
+    header: Header
+    items: Mapping[str, Column]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._index: IdIndex | None = None
+
+    @abstractmethod
+    def _texts(self, start: int, stop: int) -> tuple[list[str], list[tuple[str, ...]]]:
+        """Read the ids and the notes of a run of items."""
+
+    @abstractmethod
+    def read_rows(self, position: int, start: int, stop: int) -> Array:
+        """Read a run of the rows of the item at ``position``."""
+
+    @abstractmethod
+    def failures(self) -> Iterator[Failed]:
+        """Stream the inputs that failed, in plan order."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is open."""
+
+    def __len__(self) -> int:
+        return len(self.items["start"])
+
+    def ids(self) -> Iterator[str]:
+        """Stream the ids of the items."""
+        for start in range(0, len(self), _SLICE):
+            yield from self._texts(start, min(start + _SLICE, len(self)))[0]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Stream the inputs: those done, then those failed."""
+        # Items of one input lie together.
+        for name, found in groupby(self._found_items(), key=lambda pair: pair[0]):
+            positions = [(position, item) for _, position, item in found]
+            first = positions[0][0]
+            yield Done(
+                name,
+                known(int(self.items["source_size"][first])),
+                known(int(self.items["source_mtime_ns"][first])),
+                tuple(item for _, item in positions),
+            )
+        yield from self.failures()
+
+    def _found_items(self) -> Iterator[tuple[str, int, Item]]:
+        for start in range(0, len(self), _SLICE):
+            stop = min(start + _SLICE, len(self))
+            columns = {name: column[start:stop].tolist() for name, column in self.items.items()}
+            for i, (name, notes) in enumerate(zip(*self._texts(start, stop), strict=True)):
+                item = Item(
+                    name,
+                    columns["stop"][i] - columns["start"][i],
+                    columns["n_samples"][i],
+                    columns["sample_rate"][i],
+                    columns["n_channels"][i],
+                    columns["channel"][i],
+                    notes,
+                    columns["crc32"][i],
+                )
+                yield input_id(name, self.header.settings), start + i, item
+
+    def position(self, item_id: str) -> int | None:
+        """Find an item; None if there is none of this id."""
+        if self._index is None:
+            self._index = IdIndex((name, i) for i, name in enumerate(self.ids()))
+        for place in self._index.places(item_id):
+            if self._texts(place, place + 1)[0] == [item_id]:
+                return place
+        return None
+
+    def n_rows(self, position: int) -> int:
+        """Count the rows of the item at ``position``."""
+        return int(self.items["stop"][position] - self.items["start"][position])
+
+    def blocks(self, position: int) -> Iterator[Array]:
+        """Read the rows of an item in blocks of a few megabytes."""
+        for start, stop in blocks(self.n_rows(position), self.header.row_bytes):
+            yield self.read_rows(position, start, stop)
+
+    def read(self, item_id: str) -> Array:
+        """Read the rows of one item; `KeyError` if there is none of this id."""
+        position = self.position(item_id)
+        if position is None:
+            raise KeyError(item_id)
+        return self.read_rows(position, 0, self.n_rows(position))
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Read rows, counted over all items."""
+        starts, stops = self.items["start"], self.items["stop"]
+        first = int(stops.searchsorted(start, side="right"))
+        last = int(starts.searchsorted(stop, side="left"))
+        parts = [
+            self.read_rows(
+                i, max(start - int(starts[i]), 0), min(stop, int(stops[i])) - int(starts[i])
+            )
+            for i in range(first, last)
+            if starts[i] < stops[i]
+        ]
+        return np.concatenate(parts or [self._no_rows()])
+
+    def _no_rows(self) -> Array:
+        return np.empty((0, *self.header.row_shape), self.header.dtype)
+
+
+def ends(n_rows: Column) -> dict[str, Column]:
+    """Give the starts and stops of items that lie one behind the other."""
+    stop = np.cumsum(n_rows, dtype=np.int64)
+    return {"start": stop - n_rows, "stop": stop}

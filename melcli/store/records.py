@@ -1,0 +1,254 @@
+"""What an output remembers: of itself, of each input, and of each row of ``/items``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from melcli.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Array: TypeAlias = npt.NDArray[np.floating[Any]]
+DType: TypeAlias = Literal["float32", "float16"]
+
+STORED: Mapping[str, np.dtype[np.floating[Any]]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+}
+"""How each dtype lies on disk: little-endian, whatever the machine."""
+
+_CHUNK = re.compile(r"(?<=.)@\d+\Z", re.DOTALL)
+_CHANNEL = re.compile(r"(?<=.)#\d+\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of ``/items``: a stretch of rows made from one input.
+
+    Args:
+        id: The input's id, with ``#0`` for a channel, ``@3`` for a chunk, or ``#0@3``.
+        n_rows: How many rows it has.
+        n_samples: Decoded, at the source's rate.
+        sample_rate: Of the source, in Hz.
+        n_channels: Of the source.
+        channel: Which one this is, from 0; -1 if they were mixed.
+        notes: What was changed on the way, such as ``"resampled"``.
+        crc32: ``zlib.crc32`` of the stored little-endian bytes; a writer fills it in.
+    """
+
+    id: str
+    n_rows: int
+    n_samples: int
+    sample_rate: int
+    n_channels: int
+    channel: int
+    notes: tuple[str, ...]
+    crc32: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An input that became items. Size and time of the source are None where it has none."""
+
+    id: str
+    source_size: int | None
+    source_mtime_ns: int | None
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An input that could not be used, and why."""
+
+    id: str
+    source_size: int | None
+    source_mtime_ns: int | None
+    cause: str
+    remedy: str | None
+
+
+Outcome: TypeAlias = Done | Failed
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an output is, known before its first row.
+
+    Args:
+        config: The resolved front end, as TOML.
+        config_digest: SHA-256 of its canonical form.
+        settings: Whatever else changes the stored bytes: ``store_layout``, ``long``, ``channels``.
+        machine: What the bytes depend on beside them: device kind, versions, CPU capability.
+        command: The command line that began it.
+        created: When it began, ISO 8601.
+        melcli_version: Of the program that began it.
+        row_shape: Of one row: ``(n_mels,)`` or ``(patch_frames, n_mels)``.
+        row_labels: What each axis is, rows first: ``("frame", "mel")``.
+        dtype: Of the stored rows.
+        transpose: For ``.npy``: files have the rows axis last, ``(n_mels, n_frames)``.
+        overwrite: Replaces whatever output was there; kept so that the same command resumes.
+    """
+
+    config: str
+    config_digest: str
+    settings: Mapping[str, str]
+    machine: Mapping[str, str]
+    command: str
+    created: str
+    melcli_version: str
+    row_shape: tuple[int, ...]
+    row_labels: tuple[str, ...]
+    dtype: DType
+    transpose: bool = False
+    overwrite: bool = False
+
+    def as_record(self) -> dict[str, Any]:
+        """Give plain dicts, lists and strings, as JSON and TOML want them."""
+        record = asdict(self)
+        record["settings"] = dict(sorted(self.settings.items()))
+        record["machine"] = dict(sorted(self.machine.items()))
+        record["row_shape"] = list(self.row_shape)
+        record["row_labels"] = list(self.row_labels)
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Header:
+        """Read what `as_record` gave, believing nothing.
+
+        Raises:
+            ValueError: A field is missing or is not what it should be.
+        """
+        try:
+            dtype, row_shape = record["dtype"], tuple(record["row_shape"])
+            sizes_are_whole = all(isinstance(n, int) and n > 0 for n in row_shape)
+            if dtype not in STORED or not row_shape or not sizes_are_whole:
+                raise ValueError(f"rows of {dtype} and shape {row_shape}")
+            return cls(
+                config=_text(record["config"]),
+                config_digest=_text(record["config_digest"]),
+                settings=_texts(record["settings"]),
+                machine=_texts(record["machine"]),
+                command=_text(record["command"]),
+                created=_text(record["created"]),
+                melcli_version=_text(record["melcli_version"]),
+                row_shape=row_shape,
+                row_labels=tuple(_text(label) for label in record["row_labels"]),
+                dtype=cast("DType", dtype),
+                transpose=bool(record["transpose"]),
+                overwrite=bool(record["overwrite"]),
+            )
+        except KeyError as error:
+            raise ValueError(f"{error.args[0]} is missing") from error
+        except (TypeError, AttributeError) as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def row_bytes(self) -> int:
+        """How many bytes one row takes on disk."""
+        return int(np.prod(self.row_shape)) * STORED[self.dtype].itemsize
+
+
+def input_id(item_id: str, settings: Mapping[str, str]) -> str:
+    """Give the id of the input that an item came from.
+
+    Only a suffix that the settings can have made is one: a file may be called ``take@3``.
+
+    >>> input_id("a/b.wav#1@3", {"long": "chunks", "channels": "each"})
+    'a/b.wav'
+    >>> input_id("a/take@3", {"long": "error"})
+    'a/take@3'
+    """
+    if settings.get("long") == "chunks":
+        item_id = _CHUNK.sub("", item_id)
+    if settings.get("channels") == "each":
+        item_id = _CHANNEL.sub("", item_id)
+    return item_id
+
+
+def check_id(name: str) -> None:
+    """Refuse an id that could leave the output, or that cannot be written down.
+
+    Raises:
+        StoreError: It is empty, absolute, not UTF-8, or has an empty, ``.`` or ``..`` part.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        fault = "is not valid UTF-8"
+    else:
+        if "\0" in name:
+            fault = "has a NUL byte in it"
+        elif name.startswith("/"):
+            fault = "is absolute"
+        elif any(part in {"", ".", ".."} for part in name.split("/")):
+            fault = "has an empty part, or '.' or '..', in it"
+        else:
+            return
+    raise StoreError(f"the id {name!r} {fault}", None, "give the file another name, or a --root")
+
+
+def printable(text: str) -> str:
+    r"""Make a text that UTF-8 and HDF5 can hold, changing only what they cannot.
+
+    >>> printable("caf\udce9 \x00")
+    'caf\\udce9 \\0'
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _texts(values: Mapping[object, object]) -> dict[str, str]:
+    return {_text(key): _text(value) for key, value in values.items()}
+
+
+def as_stored(rows: Array, header: Header, n_rows: int) -> Array:
+    """Give rows as they lie on disk: little-endian and contiguous.
+
+    Raises:
+        ValueError: They are not ``n_rows`` rows of the header's shape and dtype.
+    """
+    stored = STORED[header.dtype]
+    if rows.shape != (n_rows, *header.row_shape) or rows.dtype.newbyteorder("<") != stored:
+        raise ValueError(
+            f"rows of shape {rows.shape} and {rows.dtype}, "
+            f"but {(n_rows, *header.row_shape)} and {header.dtype} were announced"
+        )
+    return np.ascontiguousarray(rows, dtype=stored)
+
+
+def as_bytes(stored: Array) -> memoryview:
+    """Look at a contiguous array as bytes, without a copy."""
+    return memoryview(cast("bytes", stored.reshape(-1).view(np.uint8)))
+
+
+def check_outcome(outcome: Outcome, rows: Sequence[Array], header: Header) -> None:
+    """Refuse an outcome that could not be read back as it was written.
+
+    Raises:
+        StoreError: An id cannot be stored, or could be taken for a part of another input.
+        ValueError: Items and rows do not belong together.
+    """
+    check_id(outcome.id)
+    items = outcome.items if isinstance(outcome, Done) else ()
+    if len(items) != len(rows) or (isinstance(outcome, Done) and not items):
+        raise ValueError(f"{len(items)} items, but {len(rows)} arrays, for {outcome.id!r}")
+    for item in items:
+        if input_id(item.id, header.settings) != outcome.id:
+            raise StoreError(
+                f"the id {item.id!r} does not lead back to the input {outcome.id!r}",
+                None,
+                "give the file a name that does not end like a channel (#0) or a chunk (@0)",
+            )
+        if any("," in note for note in item.notes):
+            raise ValueError(f"a note with a comma in it: {item.notes}")

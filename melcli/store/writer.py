@@ -1,0 +1,386 @@
+"""What every store's writer does alike: settings, journal, resuming, and the order of finishing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from melcli.errors import DeviceError, StoreError
+from melcli.store import disk
+from melcli.store.compare import (
+    differences,
+    machine_differences,
+    merged_machine,
+    refuse_other_machine,
+    refuse_other_settings,
+)
+from melcli.store.index import IdIndex
+from melcli.store.journal import Entry, Journal
+from melcli.store.records import Done, Failed, as_stored, check_outcome, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from melcli.store.journal import Segment
+    from melcli.store.reader import StoreReader
+    from melcli.store.records import Array, Header, Item, Outcome
+
+
+class Selection:
+    """What an output will hold: for each id in ``order``, its last outcome in the journal.
+
+    Keeps eight bytes an input; entries are read again each time it is walked through.
+
+    Raises:
+        ValueError: An id has no outcome, so the output would not be complete.
+    """
+
+    def __init__(self, journal: Journal, order: Iterable[str]) -> None:
+        self._reader = journal.reader()
+        self._places = array("q")
+        self.n_items = self.n_failures = self.n_rows = 0
+        self.in_row_order = True
+        try:
+            self._fill(IdIndex(journal.places()), order)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill(self, index: IdIndex, order: Iterable[str]) -> None:
+        for name in order:
+            for place in index.places(name):
+                entry = self._reader.at(place)
+                if entry.outcome.id == name:
+                    self._places.append(place)
+                    self._count(entry)
+                    break
+            else:
+                raise ValueError(f"no outcome for {name!r}: the output is not complete")
+
+    def _count(self, entry: Entry) -> None:
+        if isinstance(entry.outcome, Failed):
+            self.n_failures += 1
+            return
+        self.in_row_order &= entry.row == self.n_rows
+        self.n_items += len(entry.outcome.items)
+        self.n_rows += sum(item.n_rows for item in entry.outcome.items)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._reader.at, self._places)
+
+    def close(self) -> None:
+        """Close the journal's file."""
+        self._reader.close()
+
+
+class StoreWriter(ABC):
+    """A writer, but for where the rows lie: see `Writer` for what each method promises."""
+
+    def __init__(
+        self, path: Path, header: Header, journal: Path, *, accept_different_machine: bool
+    ) -> None:
+        self.path = path
+        self.n_bytes_written = 0
+        self._asked = self._header = replace(header, command=printable(header.command))
+        self._accept = accept_different_machine
+        self._replacing = header.overwrite
+        self._fault: DeviceError | None = None
+        self._begun = self._machine_checked = self._finished = self._closed = False
+        self._previous: StoreReader | None = None
+        with disk.device_errors(path):
+            disk.make_folder(journal.parent)
+            self._journal = Journal(journal)
+        try:
+            with disk.device_errors(path):
+                self._previous = self._finished_output()
+                self._refuse_or_resume()
+        except BaseException:
+            self.close()
+            raise
+
+    # What a store must say.
+
+    @abstractmethod
+    def _finished_output(self) -> StoreReader | None:
+        """Open the finished output, if there is one; refuse what is not of melcli."""
+
+    @abstractmethod
+    def _has_rows(self) -> bool:
+        """Tell whether the rows that the journal speaks of are there at all."""
+
+    @abstractmethod
+    def _is_whole(self, segment: Segment) -> bool:
+        """Tell whether the rows of a committed segment are what their checksums say."""
+
+    @abstractmethod
+    def _resume(self) -> None:
+        """Cut away what was never committed."""
+
+    def _drop(self, segment: Segment) -> None:  # noqa: B027  # most have nothing to take back
+        """Take back what a damaged segment left behind, before the journal forgets it."""
+
+    @abstractmethod
+    def _discard(self) -> None:
+        """Remove every trace of a partial output, except the journal."""
+
+    def _clean_up(self) -> None:
+        """Remove what the finished output does not need, except the journal."""
+        self._discard()
+
+    def _end_journal(self) -> None:
+        """Remove the journal, the last trace of a partial output."""
+        folder = self._journal.path.parent
+        disk.sync_folder(folder)  # without a journal, nobody would know what is left
+        self._journal.remove()
+        disk.sync_folder(folder)
+
+    @abstractmethod
+    def _refuse_strangers(self) -> None:
+        """Refuse files under our working names that no journal speaks of."""
+
+    @abstractmethod
+    def _begin_rows(self) -> None:
+        """Make the place for the rows of a new output."""
+
+    @abstractmethod
+    def _write_item(self, item: Item, rows: Array) -> int:
+        """Write the rows of an item and give their checksum."""
+
+    @abstractmethod
+    def _keep_item(self, item: Item) -> int:
+        """Take over the rows of an item and give their checksum."""
+
+    @abstractmethod
+    def _first_row(self, *, kept: bool) -> int:
+        """Say where the rows of the next outcome will lie, for its journal line."""
+
+    @abstractmethod
+    def _outcome_done(self, *, good: bool) -> None:
+        """Make the rows of the outcome in hand part of the segment, or forget them."""
+
+    @abstractmethod
+    def _close_rows(self) -> None:
+        """Close what is open."""
+
+    @abstractmethod
+    def _sync_rows(self) -> int:
+        """Wait until the rows of the segment are safe, and count all rows so far."""
+
+    def _committed(self) -> None:  # noqa: B027  # most have nothing left to do
+        """Do what must wait for the commit."""
+
+    @abstractmethod
+    def _assemble(self, header: Header, selection: Selection) -> None:
+        """Put the finished output in its place; nothing is lost if it is cut short anywhere."""
+
+    # Opening.
+
+    def _refuse_or_resume(self) -> None:
+        asked, journal, finished = self._asked, self._journal, self._previous
+        if finished and not asked.overwrite:
+            refuse_other_settings(finished.header, asked, self.path, "the output")
+        found = journal.header if journal.segments else None
+        if found and not self._has_rows():
+            # Only finishing takes the rows away: the output is complete, or someone removed them.
+            made = replace(found, machine=journal.machine, overwrite=False)
+            if finished and finished.header == replace(made, transpose=finished.header.transpose):
+                self._replacing = False
+            found = None
+        elif found and asked.overwrite:
+            if differences(found, asked) or not found.overwrite:
+                found = None
+        elif found:
+            if found.overwrite and finished:
+                raise StoreError(
+                    "an unfinished --overwrite of this output is there",
+                    self.path,
+                    "pass --overwrite to go on with it, or choose another -o",
+                )
+            refuse_other_settings(found, asked, self.path, "the unfinished output")
+        if found is None:
+            self._start_anew()
+        else:
+            self._go_on(found)
+
+    def _start_anew(self) -> None:
+        if self._journal.header is None:
+            self._refuse_strangers()
+        else:
+            self._discard()
+        if self._previous and len(self._previous) and not self._replacing:
+            # What is kept was made there; the first row made here brings this machine in.
+            self._header = replace(self._asked, machine=self._previous.header.machine)
+        else:
+            self._machine_checked = True
+
+    def _go_on(self, found: Header) -> None:
+        segments = self._journal.segments
+        while segments and not self._is_whole(segments[-1]):
+            self._drop(segments[-1])
+            segments.pop()
+        self._journal.cut()
+        self._resume()
+        self._header = replace(found, machine=self._journal.machine)
+        self._begun = True
+
+    # What the pipeline calls.
+
+    @property
+    def n_kept(self) -> int:
+        """Count the committed outcomes."""
+        return self._journal.n_outcomes
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Stream what is committed, oldest first."""
+        if self._begun:
+            for entry in self._journal.entries():
+                yield entry.outcome
+
+    def previous(self) -> Iterator[Outcome]:
+        """Stream the finished output that this one extends."""
+        if self._previous and not self._replacing:
+            yield from self._previous.outcomes()
+
+    def check_machine(self) -> None:
+        """Refuse to mix rows of two machines, unless that was accepted."""
+        if self._machine_checked:
+            return
+        found, ours = self._header.machine, self._asked.machine
+        if machine_differences(found, ours):
+            if not self._accept:
+                refuse_other_machine(found, ours, self.path)
+            self._begin()
+            self._header = replace(self._header, machine=merged_machine(found, ours))
+            self._journal.add_machine(self._header.machine)
+        self._machine_checked = True
+
+    def keep(self, outcome: Done | Failed) -> None:
+        """Take over an outcome of the finished output."""
+        self._ready()
+        items = outcome.items if isinstance(outcome, Done) else ()
+        with self._device_errors():
+            row, good = self._first_row(kept=True), False
+            try:
+                good = all(self._keep_item(item) == item.crc32 for item in items)
+            finally:
+                self._outcome_done(good=good)
+        if not good:
+            raise StoreError(
+                f"the rows of {outcome.id} are not what their checksum says",
+                self.path,
+                "they are computed again",
+            )
+        self._journal.add(Entry(outcome, row))
+
+    def write(self, outcome: Outcome, rows: Sequence[Array]) -> None:
+        """Add an outcome and its rows to the segment in hand."""
+        check_outcome(outcome, rows, self._asked)
+        if isinstance(outcome, Failed):
+            self._ready()
+            remedy = None if outcome.remedy is None else printable(outcome.remedy)
+            told = replace(outcome, cause=printable(outcome.cause), remedy=remedy)
+            self._journal.add(Entry(told, -1))
+            return
+        stored = [
+            as_stored(array_, self._asked, item.n_rows)
+            for item, array_ in zip(outcome.items, rows, strict=True)
+        ]
+        self.check_machine()
+        self._ready()
+        with self._device_errors():
+            row, good = self._first_row(kept=False), False
+            try:
+                items = tuple(
+                    replace(item, crc32=self._write_item(item, array_))
+                    for item, array_ in zip(outcome.items, stored, strict=True)
+                )
+                good = True
+            finally:
+                self._outcome_done(good=good)
+        self._journal.add(Entry(replace(outcome, items=items), row))
+
+    def commit(self) -> None:
+        """End a segment: what was written will survive a crash."""
+        if not self._journal.n_pending:
+            return
+        self._ready()
+        with self._device_errors():
+            self._journal.commit(self._sync_rows())
+            self._committed()
+
+    def finish(self, order: Iterable[str]) -> None:
+        """Make the finished output and put it in its place."""
+        self._ready()
+        self.commit()
+        with self._device_errors():
+            selection = Selection(self._journal, order)
+            try:
+                self._assemble(self._header, selection)
+            finally:
+                selection.close()
+            self._finished = True
+            self._clean_up()
+            self._end_journal()
+
+    def close(self) -> None:
+        """Stop at any time; only what is committed stays."""
+        try:
+            with disk.device_errors(self.path):
+                if not (self._closed or self._finished or self._journal.segments):
+                    if self._journal.header is not None:
+                        self._discard()
+                    self._end_journal()
+        finally:
+            self._closed = True
+            self._close_rows()
+            self._journal.close()
+            if self._previous:
+                self._previous.close()
+
+    # Steps they share.
+
+    def _previous_blocks(self, item: Item) -> Iterator[Array]:
+        """Read the rows of an item of the finished output.
+
+        Raises:
+            StoreError: There is none of that length.
+        """
+        position = self._previous.position(item.id) if self._previous else None
+        if self._previous is None or position is None:
+            raise StoreError(f"holds no {item.id}", self.path)
+        if self._previous.n_rows(position) != item.n_rows:
+            raise StoreError(f"{item.id} has another length", self.path)
+        return self._previous.blocks(position)
+
+    def _ready(self) -> None:
+        """Begin the output if that was not done, and refuse to go on after a failed disk."""
+        if self._fault:
+            # After a failed sync the system may have thrown the bytes away: only a new start,
+            # which reads them back, can tell.
+            raise self._fault
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        with self._device_errors():
+            folder = self._journal.path.parent
+            self._journal.begin(self._header)
+            disk.sync_folder(folder)
+            self._begin_rows()
+            for made in (folder, folder.parent, self.path.parent):
+                disk.sync_folder(made)
+        self._begun = True
+
+    @contextmanager
+    def _device_errors(self) -> Iterator[None]:
+        try:
+            with disk.device_errors(self.path, lambda: self.n_kept):
+                yield
+        except DeviceError as error:
+            self._fault = error
+            raise

@@ -1,0 +1,390 @@
+"""Every store keeps the promises of the contract, and each has some of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pytest
+
+from melcli.errors import StoreError
+from melcli.store import Done, Header, Item, disk, open_reader, open_writer
+from melcli.store.hdf5 import Hdf5Writer
+from melcli.store.npy import npy_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.store_contract import Input, StoreContract, check_output, content, extract, outcome
+else:
+    from store_contract import Input, StoreContract, check_output, content, extract, outcome
+
+
+def read_all(path: Path) -> None:
+    """Read every item of an output."""
+    reader = open_reader(path)
+    try:
+        for name in list(reader.ids()):
+            reader.read(name)
+    finally:
+        reader.close()
+
+
+class Hdf5Contract(StoreContract):
+    """What both HDF5 layouts promise beside the contract."""
+
+    @pytest.mark.parametrize("data", [b"", b"mine", b"\x89HDF\r\n\x1a\n"])
+    def test_foreign_file(self, path: Path, header: Header, data: bytes) -> None:
+        """A file that melcli did not make is never replaced."""
+        path.parent.mkdir()
+        path.write_bytes(data)
+        for asked in (header, replace(header, overwrite=True)):
+            with pytest.raises(StoreError, match="not an output of melcli"):
+                open_writer(path, asked)
+        assert content(path.parent) == {self.name: data}
+
+    def test_foreign_hdf5(self, path: Path, header: Header) -> None:
+        """An HDF5 file of someone else is foreign too."""
+        path.parent.mkdir()
+        h5py.File(path, "w").close()
+        with pytest.raises(StoreError, match="not an output of melcli"):
+            open_writer(path, replace(header, overwrite=True))
+
+    @pytest.mark.parametrize("ending", [".partial", ".partial.scratch", ".partial.journal"])
+    def test_foreign_working_file(self, path: Path, header: Header, ending: str) -> None:
+        """Not even under the names that melcli works with is a foreign file replaced."""
+        path.parent.mkdir()
+        path.with_name(path.name + ending).write_bytes(b"mine")
+        for asked in (header, replace(header, overwrite=True)):
+            with pytest.raises(StoreError):
+                open_writer(path, asked)
+        assert content(path.parent) == {self.name + ending: b"mine"}
+
+    def test_overwrite_killed_after_the_rename(self, path: Path, header: Header) -> None:
+        """A replacement that was complete but for its tidying up is not made again."""
+        extract(path, header, self.INPUTS)
+        asked = replace(header, overwrite=True, created="later")
+        writer = self.interrupted(path, asked, 8)
+        journal = path.with_name(path.name + ".partial.journal").read_bytes()
+        writer.finish(made.id for made in self.INPUTS)
+        writer.close()
+        path.with_name(path.name + ".partial.journal").write_bytes(journal)
+        assert extract(path, asked, self.INPUTS) == 0
+        assert list(content(path.parent)) == [self.name]
+
+    def test_dates_leave_no_trace(self, path: Path, header: Header, tmp_path: Path) -> None:
+        """The same outcomes make the same bytes, today and tomorrow."""
+        extract(path, header, self.INPUTS)
+        before = content(path.parent)
+        os.utime(path, (0, 0))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TZ", "Asia/Tokyo")
+            assert before == self.straight(tmp_path, header, self.INPUTS)
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            pytest.param("items/stop", lambda old: old + 1_000_000, id="beyond"),
+            ("items/start", lambda old: old - 1),
+            pytest.param("items/stop", lambda old: old[::-1], id="backwards"),
+            ("items/crc32", lambda old: old[:-1]),
+            ("items/n_samples", lambda old: old.astype("f8")),
+            ("items/id", lambda old: np.zeros(len(old), "i4")),
+            ("failures/cause", None),
+            ("items/notes", None),
+            ("items", None),
+            ("mel", None),
+            ("@config", None),
+            ("@row_shape", [5]),
+            ("@row_shape", [-4]),
+            ("@row_shape", "text"),
+            ("@dtype", "float64"),
+            ("@dtype", 7),
+            ("@format_version", 2),
+        ],
+    )
+    def test_hostile_file(self, path: Path, header: Header, name: str, change: Any) -> None:
+        """A file that is not as it should be is a StoreError, whatever is wrong with it."""
+        extract(path, header, self.INPUTS)
+        with h5py.File(path, "r+") as file:
+            place, key = (file.attrs, name[1:]) if name[0] == "@" else (file, name)
+            old = place[key]
+            new = change(old[:]) if callable(change) else change
+            del place[key]
+            if new is not None:
+                place[key] = new
+        with pytest.raises(StoreError, match=r"damaged|format version"):
+            read_all(path)
+
+    def test_external_rows(self, path: Path, header: Header, tmp_path: Path) -> None:
+        """Nothing outside the file is read, wherever its datasets claim to lie."""
+        extract(path, header, self.INPUTS)
+        secret = tmp_path / "secret"
+        secret.write_bytes(bytes(1000))
+        name = "mel" if self.layout == "packed" else "mel/a/one.wav"
+        with h5py.File(path, "r+") as file:
+            shape = file[name].shape
+            del file[name]
+            file.create_dataset(name, shape, "<f4", external=[(str(secret), 0, 1000)])
+        with pytest.raises(StoreError, match="damaged"):
+            read_all(path)
+
+    def test_cut_off_anywhere(self, path: Path, header: Header) -> None:
+        """A file cut off at any length never gives a wrong row, and never crashes."""
+        extract(path, header, self.INPUTS)
+        data = path.read_bytes()
+        for size in range(0, len(data) - 1, 211):
+            path.write_bytes(data[:size])
+            with pytest.raises(StoreError):
+                read_all(path)
+
+
+class TestPacked(Hdf5Contract):
+    """All rows in one dataset."""
+
+    def test_three_lines_of_h5py(self, path: Path, header: Header) -> None:
+        """The example of the documentation works, and the axes have names."""
+        extract(path, header, self.INPUTS)
+        with h5py.File(path) as f:
+            i = list(f["items/id"].asstr()).index("b/three.wav")
+            mel = f["mel"][f["items/start"][i] : f["items/stop"][i]]
+            assert [axis.label for axis in f["mel"].dims] == ["frame", "mel"]
+            assert f.attrs["config"] == header.config
+            assert f.attrs["machine_torch"] == "2.4.0"
+        np.testing.assert_array_equal(mel, outcome(self.INPUTS[3], header)[1][0])
+
+    def test_rows_are_not_copied(
+        self, path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rows in plan order stay where they were written; HDF5 comes to them."""
+        inputs = [Input(f"{n}.wav", 1000) for n in range(20)]
+        writer = open_writer(path, header)
+        for made in inputs:
+            writer.write(*outcome(made, header))
+        writer.commit()
+        partial = path.with_name(path.name + ".partial")
+        inode = partial.stat().st_ino
+        monkeypatch.setattr(Hdf5Writer, "_fill", None)
+        writer.finish(made.id for made in inputs)
+        writer.close()
+        assert path.stat().st_ino == inode
+        check_output(path, header, inputs)
+
+    def test_moved_and_spliced_are_the_same(
+        self, path: Path, header: Header, tmp_path: Path
+    ) -> None:
+        """Whether rows are copied into HDF5, or HDF5 put around them, the bytes are equal."""
+        inputs = [Input(f"{n}.wav", 1000) for n in range(20)]
+        writer = open_writer(path, header)
+        for made in reversed(inputs):
+            writer.write(*outcome(made, header))
+        writer.finish(made.id for made in inputs)
+        writer.close()
+        assert content(path.parent) == self.straight(tmp_path, header, inputs)
+
+    def test_kill_at_every_step_of_a_splice(self, tmp_path: Path, header: Header) -> None:
+        """Putting HDF5 around the rows can be stopped anywhere."""
+        inputs = [Input(f"{n}.wav", 3000) for n in range(4)]
+        expected = self.straight(tmp_path, header, inputs)
+        self.kill_everywhere(tmp_path / "run", header, inputs, expected)
+
+    def test_long_texts(self, path: Path, header: Header) -> None:
+        """A command line of a million characters, or a config, is stored whole."""
+        header = replace(header, command="x" * 1_000_000, config=CONFIG_LONG)
+        extract(path, header, self.INPUTS)
+        check_output(path, header, self.INPUTS)
+
+    def test_many_items(self, path: Path, header: Header) -> None:
+        """More items than one slice holds are all there."""
+        inputs = [Input(f"{n}.wav", n % 3 - 1) for n in range(9000)]
+        extract(path, header, inputs, segment=1000)
+        reader = open_reader(path)
+        assert list(reader.ids()) == [made.id for made in inputs if made.n_rows >= 0]
+        assert len(list(reader.failures())) == 3000
+        reader.close()
+
+
+CONFIG_LONG = "[mel]\nn_mels = 4\n" + "# a comment\n" * 20_000
+
+
+class TestTree(Hdf5Contract):
+    """A dataset for each item."""
+
+    layout = "tree"
+
+    def test_browsing(self, path: Path, header: Header) -> None:
+        """Each item is a dataset under its id."""
+        extract(path, header, self.INPUTS)
+        with h5py.File(path) as f:
+            np.testing.assert_array_equal(
+                f["mel/b/three.wav"][:], outcome(self.INPUTS[3], header)[1][0]
+            )
+            assert [axis.label for axis in f["mel/four"].dims] == ["frame", "mel"]
+            assert f["items/start"][:].tolist() == [0] * 6
+
+
+class TestNpy(StoreContract):
+    """A file for each item."""
+
+    name = "out"
+    transpose = True
+
+    def test_plain_files(self, path: Path, header: Header) -> None:
+        """Each item is a plain array in the config's layout, listed with what it came from."""
+        extract(path, header, self.INPUTS)
+        rows = outcome(self.INPUTS[3], header)[1][0]
+        np.testing.assert_array_equal(np.load(path / "b/three.npy", allow_pickle=False), rows.T)
+        lines = [json.loads(line) for line in (path / "melcli.jsonl").read_text().splitlines()]
+        assert [line["status"] for line in lines].count("failed") == 2
+        assert lines[3]["path"] == "b/three.npy"
+        assert lines[3]["shape"] == [4, 9]
+        text = (path / "melcli.toml").read_text()
+        assert text.startswith(header.config)
+        assert tomllib.loads(text)["melcli"]["machine"]["torch"] == "2.4.0"
+
+    def test_rows_first(self, path: Path) -> None:
+        """Without transposition, files have the rows first."""
+        header = self.make_header(transpose=False)
+        extract(path, header, self.INPUTS)
+        check_output(path, header, self.INPUTS)
+        assert np.load(path / "b/three.npy").shape == (9, 4)
+
+    def test_other_files_are_left_alone(self, path: Path, header: Header) -> None:
+        """Files from elsewhere in the folder outlive every kind of run."""
+        strangers = {"notes.txt": b"mine", "a/other.npy": b"mine too"}
+        for name, data in strangers.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+        extract(path, header, self.INPUTS)
+        extract(path, replace(header, overwrite=True), self.INPUTS[5:])
+        for name, data in strangers.items():
+            assert (path / name).read_bytes() == data
+        assert not (path / "a/one.npy").exists()
+
+    @pytest.mark.parametrize("name", ["a/one.npy", "a"])
+    def test_foreign_file_in_the_way(self, path: Path, header: Header, name: str) -> None:
+        """A file that melcli did not make is never replaced."""
+        (path / name).parent.mkdir(parents=True)
+        (path / name).write_bytes(b"mine")
+        for asked in (header, replace(header, overwrite=True)):
+            with pytest.raises(StoreError, match="did not make it"):
+                extract(path, asked, self.INPUTS)
+        assert (path / name).read_bytes() == b"mine"
+
+    @pytest.mark.parametrize("name", ["melcli.toml", "melcli.jsonl"])
+    def test_foreign_settings(self, path: Path, header: Header, name: str) -> None:
+        """Not even the names of our own lists are taken without looking."""
+        path.mkdir(parents=True)
+        (path / name).write_bytes(b"mine")
+        with pytest.raises(StoreError):
+            open_writer(path, replace(header, overwrite=True))
+        assert (path / name).read_bytes() == b"mine"
+
+    def test_renamed_source(self, path: Path, header: Header) -> None:
+        """A source that came back as another format takes the place of its file."""
+        extract(path, header, [Input("a.wav"), Input("b.wav")])
+        now = [Input("a.flac", 5), Input("b.wav")]
+        assert extract(path, header, now) == 1
+        check_output(path, header, now)
+
+    def test_deleted_file(self, path: Path, header: Header) -> None:
+        """A committed file that someone deleted is computed again."""
+        self.interrupted(path, header, 4).close()
+        writer = open_writer(path, header)
+        writer.write(*outcome(self.INPUTS[4], header))
+        writer.commit()
+        writer.close()
+        (path / "b/three.npy").unlink()
+        assert extract(path, header, self.INPUTS) == 4
+        check_output(path, header, self.INPUTS)
+
+    @pytest.mark.parametrize(
+        ("item_id", "path"),
+        [
+            ("a/b.wav", "a/b.npy"),
+            ("a/b.wav#0", "a/b#0.npy"),
+            ("a/b.wav@12", "a/b@12.npy"),
+            ("a/b.wav#1@0", "a/b#1@0.npy"),
+            ("a.dir/take", "a.dir/take.npy"),
+            (".hidden", ".hidden.npy"),
+            ("v1.5.ogg", "v1.5.npy"),
+            ("#0", "#0.npy"),
+            ("é\nx.wav", "é\nx.npy"),
+        ],
+    )
+    def test_path(self, item_id: str, path: str) -> None:
+        """The suffix of the audio goes, that of a channel or chunk stays."""
+        assert npy_path(item_id) == path
+
+    @pytest.mark.parametrize("item_id", ["x" * 253, ".melcli-partial/x.wav", "../x", "a/../b"])
+    def test_impossible_path(self, item_id: str) -> None:
+        """An id that cannot be a file of the folder is refused before any work."""
+        with pytest.raises(StoreError, match="the id"):
+            npy_path(item_id)
+
+    @pytest.mark.parametrize(
+        ("name", "old", "new"),
+        [
+            ("b/three.npy", b"(4, 9)", b"(9, 4)"),
+            ("b/three.npy", b"<f4", b"|O8"),
+            ("b/three.npy", b"NUMPY", b"numpy"),
+            ("melcli.jsonl", b'"a/one.wav"', b'"../a/one.wav"'),
+            ("melcli.jsonl", b'"n_rows": 5', b'"n_rows": -5'),
+            ("melcli.jsonl", b'"n_rows": 5', b'"n_rows": 1e99'),
+            ("melcli.jsonl", b'"n_rows": 5', b'"n_rows": 999999999999999999999'),
+            ("melcli.jsonl", b'"n_rows": 5', b'"n_rows": 500000000000'),
+            ("melcli.jsonl", b'"crc32"', b'"crc"'),
+            ("melcli.jsonl", b'"id"', b'"ID"'),
+            ("melcli.jsonl", b"}\n", b"\n"),
+            ("melcli.toml", b"row_shape = [4]", b"row_shape = [0]"),
+            ("melcli.toml", b"row_shape = [4]", b"row_shape = [4"),
+            ("melcli.toml", b"format_version = 1", b"format_version = 2"),
+            ("melcli.toml", b"[melcli]", b"[other]"),
+        ],
+    )
+    def test_hostile_folder(
+        self, path: Path, header: Header, name: str, old: bytes, new: bytes
+    ) -> None:
+        """A folder that is not as it should be is a StoreError, whatever is wrong with it."""
+        extract(path, header, self.INPUTS)
+        data = (path / name).read_bytes()
+        assert old in data
+        (path / name).write_bytes(data.replace(old, new))
+        with pytest.raises(StoreError):
+            read_all(path)
+
+    def test_files_are_synced_before_they_are_journalled(
+        self, path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The journal never knows a file that the disk may not have."""
+        steps: list[str] = []
+
+        def noted(name: str, original: Callable[..., None]) -> Callable[..., None]:
+            def run(*args: Any) -> None:
+                steps.append(name)
+                original(*args)
+
+            return run
+
+        for name in ("sync_file", "sync_data", "rename"):
+            monkeypatch.setattr(disk, name, noted(name, getattr(disk, name)))
+        writer = self.interrupted(path, header, 4)
+        assert steps == ["sync_data", *["sync_file"] * 3, "sync_data", *["rename"] * 3]
+        writer.close()
+
+
+def test_item_ids_lead_back_to_inputs(tmp_path: Path) -> None:
+    """With chunks, a file whose own name ends like one cannot be mistaken for a part."""
+    header = replace(StoreContract().make_header(), settings={"long": "chunks"})
+    writer = open_writer(tmp_path / "x.h5", header)
+    item, rows = Item("x@3", 1, 1, 1, 1, -1, ()), [np.zeros((1, 4), np.float32)]
+    with pytest.raises(StoreError, match="does not lead back to the input 'x@3'"):
+        writer.write(Done("x@3", None, None, (item,)), rows)
+    writer.write(Done("x@3", None, None, (replace(item, id="x@3@0"),)), rows)
+    writer.close()
