@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 
 import melcli
@@ -60,4 +63,16 @@ for command in cli.commands.values():
 
 def main() -> None:
     """Run the command line."""
+    _open_closed_streams()
     cli()
+
+
+def _open_closed_streams() -> None:
+    """Where a standard stream is closed (``>&-``), put the null device in its place.
+
+    Else the next file opened would get its number, and whatever is printed would land there.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115

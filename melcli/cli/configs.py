@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from melcli import presets
 from melcli.cli.funnel import debug_option, tell
 from melcli.errors import ConfigError
 
@@ -30,6 +29,8 @@ def list_configs() -> None:
     \b
         melcli configs list
     """
+    from melcli import presets
+
     rows = [("NAME", "RATE", "FFT/HOP", "MELS", "LOG", "FOR")]
     for preset in presets.presets():
         config = preset.config
@@ -61,6 +62,8 @@ def show_config(name: str, *, resolved: bool) -> None:
         melcli configs show whisper-80
         melcli configs show whisper-80 --resolved > mine.toml
     """
+    from melcli import presets
+
     preset = presets.load(name)
     if resolved:
         click.echo(f"# digest {preset.config.digest}\n{preset.config.to_toml()}", nl=False)
@@ -77,6 +80,8 @@ def check_configs(names: tuple[str, ...]) -> None:
     \b
         melcli configs check mine.toml
     """
+    from melcli import presets
+
     faulty = 0
     for name in names:
         try:

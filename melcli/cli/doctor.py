@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from importlib import metadata
 
 import click
 
@@ -34,14 +33,15 @@ def doctor(*, as_json: bool) -> None:
 
 
 def _findings() -> dict[str, dict[str, str | int | list[str]]]:
+    from importlib import metadata
+
+    import h5py
     import soundfile
     import torch
 
     from melcli.config.run import available_cores
 
     packages = ("torch", "numpy", "soundfile", "soxr", "h5py", "click", "tqdm", "tomli-w")
-    import h5py
-
     devices: dict[str, str | int | list[str]] = {
         "cpu": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

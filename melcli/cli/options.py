@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from melcli import presets
-from melcli.config import MelConfig, OutputConfig, RunConfig, parse_setting
-
 if TYPE_CHECKING:
     from melcli.cli.funnel import Command
+    from melcli.config import MelConfig
     from melcli.config.run import DType, LongRule, StoreLayout
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-class Size(click.ParamType[int]):
+if TYPE_CHECKING:
+    _Bytes = click.ParamType[int]
+else:
+    _Bytes = click.ParamType  # takes no parameter before click 8.2
+
+
+class Size(_Bytes):
     """A number of bytes: ``512M``, ``1.5G``."""
 
     name = "size"
@@ -83,8 +87,7 @@ def config_options(command: Command) -> Command:
         "--config",
         "name",
         metavar="NAME|FILE",
-        help=f"Front end: a name of `melcli configs list`, or a .toml file. "
-        f"Without it: {presets.DEFAULT}.",
+        help="Front end: a name of `melcli configs list`, or a .toml file. Without it: librosa.",
     )
     @click.option(
         "--set",
@@ -112,7 +115,7 @@ def config_options(command: Command) -> Command:
         resample: str | None,
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        config = _load(name or presets.DEFAULT, settings, channels, resample)
+        config = _load(name, settings, channels, resample)
         click.get_current_context().meta["melcli.config_chosen"] = name is not None
         return command(*args, config=config, **rest)
 
@@ -158,6 +161,8 @@ def output_options(command: Command) -> Command:
         accept_different_machine: bool,
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
+        from melcli.config import OutputConfig
+
         out = OutputConfig(
             dtype=dtype,
             store_layout=store_layout,
@@ -189,6 +194,8 @@ def run_options(command: Command) -> Command:
         max_failures: str | None,
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
+        from melcli.config import RunConfig
+
         run = RunConfig(
             device=device,
             workers=workers,
@@ -202,9 +209,12 @@ def run_options(command: Command) -> Command:
 
 
 def _load(
-    name: str, settings: tuple[str, ...], channels: str | None, resample: str | None
+    name: str | None, settings: tuple[str, ...], channels: str | None, resample: str | None
 ) -> MelConfig:
-    config = presets.load(name).config
+    from melcli import presets
+    from melcli.config import parse_setting
+
+    config = presets.load(name or presets.DEFAULT).config
     changes = dict(map(parse_setting, settings))
     if channels is not None:
         changes["wave.channels"] = int(channels) if channels.isdecimal() else channels
