@@ -142,6 +142,9 @@ def killed_at(step: int | None) -> Iterator[list[str]]:
 
         @wraps(original)
         def run(*args: Any) -> Any:
+            is_dead = step is not None and len(steps) > step
+            if steps[-3:] == ["write_at"] * 3 and name == "write_at" and not is_dead:
+                return original(*args)  # the many small writes of HDF5 count as three
             if step is not None and len(steps) >= step:
                 if name == "write_at" and len(steps) == step:
                     fd, data, offset = args
@@ -519,6 +522,15 @@ class StoreContract:
         before = content(path.parent)
         assert extract(path, replace(header, created="later"), self.INPUTS) == 0
         assert content(path.parent) == before
+
+    def test_nothing_but_failures(self, path: Path, header: Header) -> None:
+        """An output without any item is still one that can be extended."""
+        failing = [Input("bad.wav", -1), Input("worse.wav", -1)]
+        extract(path, header, failing)
+        assert extract(path, header, failing) == 0
+        assert extract(path, header, [*failing, Input("good.wav")]) == 1
+        with pytest.raises(StoreError, match="other settings"):
+            open_writer(path, replace(header, dtype="float16"))
 
     def test_extension(self, path: Path, header: Header) -> None:
         """New and changed inputs are computed, the others are taken over, removed ones go."""

@@ -1,7 +1,9 @@
 """Outputs on disk: HDF5, packed or as a tree, and folders of ``.npy``.
 
 A `Writer` can be killed at any moment: the same command goes on, and what it makes is byte for
-byte what it would have made undisturbed. `docs/internals.md` tells how.
+byte what it would have made undisturbed. How is told where it is done: what they share in
+`melcli.store.writer` and `melcli.store.journal`, the rest in `melcli.store.hdf5` and
+`melcli.store.npy`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import sys
 from contextlib import contextmanager, suppress
@@ -55,19 +54,6 @@ def device_errors(path: Path, n_kept: Callable[[], int] = lambda: 0) -> Iterator
         if n := n_kept():
             remedy += f": {n} input{'s are' if n > 1 else ' is'} kept"
         raise DeviceError(cause, path, remedy) from error
-
-
-@contextmanager
-def hdf5_errors() -> Iterator[None]:
-    """Give the errors of HDF5 the number of the system error that lies behind them."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        found = re.search(r"errno = (\d+)", str(error))
-        if isinstance(error, MelcliError) or found is None:
-            raise
-        number = int(found[1])
-        raise OSError(number, os.strerror(number)) from error
 
 
 def open_file(path: Path) -> int:

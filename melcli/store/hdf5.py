@@ -6,10 +6,10 @@ and what they are to a `Journal`. Only `finish` makes HDF5, in a scratch file be
 For the packed layout that scratch file is complete but for its rows, which are a hole: HDF5 was
 told to put them at the second page and to write nothing there. ::
 
-    x.h5.scratch    | header page | (hole)         | items, failures, attributes |
-                          |                                      |   copied
-    x.h5.partial    | (free page) | rows           | <-----------+
-                                        renamed to x.h5
+    x.h5.partial.scratch   | header page | (hole)       | items, failures, attributes |
+                                 |                                  | copied
+                                 v                                  v
+    x.h5.partial           | (free page) | rows         | (end of file)                 -> x.h5
 
 If the rows do not lie in plan order, or HDF5 put them elsewhere (a handful of them), they are
 copied into the hole instead and the scratch file is renamed: the bytes are the same.
@@ -20,17 +20,19 @@ from __future__ import annotations
 import os
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import h5py
 import numpy as np
-from h5py import h5d, h5f, h5p, h5s, h5t
+from h5py import h5d, h5f, h5fd, h5p, h5s, h5t
 
 from melcli.errors import StoreError
 from melcli.store import disk
 from melcli.store.reader import COLUMNS, StoreReader, damage, ends, known
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
 from melcli.store.rows import HEADER_PAGE, RowFile, blocks
+from melcli.store.scratch import Scratch
 from melcli.store.writer import Selection, StoreWriter
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Hdf5Writer(StoreWriter):
         self._at = 0  # where the next row goes
         super().__init__(
             path,
-            header,
+            replace(header, transpose=False),  # rows come first in HDF5, always
             path.with_name(path.name + ".partial.journal"),
             accept_different_machine=accept_different_machine,
         )
@@ -143,8 +145,7 @@ class Hdf5Writer(StoreWriter):
         return self._n_rows
 
     def _assemble(self, header: Header, selection: Selection) -> None:
-        with disk.hdf5_errors():
-            place = self._write_metadata(header, selection)
+        place = self._write_metadata(header, selection)
         complete = self._scratch
         if place is not None:
             in_place = selection.in_row_order and selection.n_rows == self._n_rows
@@ -188,13 +189,13 @@ class PackedWriter(Hdf5Writer):
     """All rows in ``/mel``, and for each item where it starts and stops."""
 
     def _write_metadata(self, header: Header, selection: Selection) -> int | None:
-        with _create(self._scratch) as file:
+        with _create(self._scratch) as (file, scratch):
             mel = _aligned(file, (selection.n_rows, *header.row_shape), STORED[header.dtype])
             _label(mel, header)
             place: int | None = mel.id.get_offset()
             _write_header(file, header)
             start = 0
-            listing = _Listing(file, selection)
+            listing = _Listing(file, selection, scratch)
             for done, _ in listing:
                 for item in done.items:
                     listing.add(done, item, start)
@@ -206,10 +207,10 @@ class TreeWriter(Hdf5Writer):
     """A dataset for each item, at ``/mel/<id>``."""
 
     def _write_metadata(self, header: Header, selection: Selection) -> int | None:
-        with _create(self._scratch) as file:
+        with _create(self._scratch) as (file, scratch):
             mel, dtype = file.create_group("mel"), STORED[header.dtype]
             _write_header(file, header)
-            listing = _Listing(file, selection)
+            listing = _Listing(file, selection, scratch)
             for done, row in listing:
                 for first, item in _placed(done, row):
                     shape = (item.n_rows, *header.row_shape)
@@ -249,8 +250,8 @@ class _Table:
 class _Listing:
     """Writes ``/items`` and ``/failures`` while the outcomes pass by."""
 
-    def __init__(self, file: h5py.File, selection: Selection) -> None:
-        self._selection = selection
+    def __init__(self, file: h5py.File, selection: Selection, scratch: Scratch) -> None:
+        self._selection, self._scratch = selection, scratch
         texts = dict.fromkeys(ITEM_TEXTS, _TEXT)
         self._items = _Table(file.create_group("items"), texts | dict(COLUMNS), selection.n_items)
         texts = dict.fromkeys(FAILURE_TEXTS, _TEXT)
@@ -260,6 +261,7 @@ class _Listing:
     def __iter__(self) -> Iterator[tuple[Done, int]]:
         """Give what was done and where its rows lie; note down what failed."""
         for entry in self._selection:
+            self._scratch.check()
             outcome = entry.outcome
             if isinstance(outcome, Done):
                 yield outcome, entry.row
@@ -312,15 +314,19 @@ def _runs(selection: Selection) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _create(path: Path) -> Iterator[h5py.File]:
+def _create(path: Path) -> Iterator[tuple[h5py.File, Scratch]]:
     """Begin an HDF5 file in which large data begin at a page, and metadata never do."""
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_alignment(_ALIGN_FROM, HEADER_PAGE)
     access.set_libver_bounds(h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
-    if hasattr(access, "set_file_locking"):
-        access.set_file_locking(False, True)  # noqa: FBT003  # h5py takes them by position only
-    with h5py.File(h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fapl=access)) as file:
-        yield file
+    scratch = Scratch(path)
+    access.set_fileobj_driver(h5fd.fileobj_driver, scratch)
+    try:
+        with h5py.File(h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fapl=access)) as file:
+            yield file, scratch
+        scratch.check()
+    finally:
+        scratch.close()
 
 
 def _aligned(file: h5py.File, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.Dataset:
@@ -373,24 +379,33 @@ class Hdf5Reader(StoreReader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._place: int | None = None  # where packed rows begin
         try:
-            self._file = h5py.File(path, "r", **_UNLOCKED)
+            # Rows are read past HDF5, which takes longer to find a small item than to read it.
+            self._raw = path.open("rb", buffering=0)
         except FileNotFoundError as error:
             raise StoreError("is not there", path) from error
-        except OSError as error:
-            raise StoreError(
-                f"is not an output of melcli, or is damaged: {error}", path, "choose another name"
-            ) from error
+        self._file: h5py.File | None = None
         try:
+            try:
+                self._file = h5py.File(path, "r", **_UNLOCKED)
+            except OSError as error:
+                raise StoreError(
+                    f"is not an output of melcli, or is damaged: {error}",
+                    path,
+                    "choose another name",
+                ) from error
             with damage(path):
-                self._open()
+                self._open(self._file)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
-    def _open(self) -> None:
-        file = self._file
-        self._n_bytes = self.path.stat().st_size
+    def _open(self, file: h5py.File) -> None:
+        found = os.fstat(self._raw.fileno())
+        if not os.path.samestat(found, self.path.stat()):
+            raise StoreError("was replaced while it was opened", self.path, "try again")
+        self._n_bytes = found.st_size
         if file.attrs.get("format") != FORMAT:
             raise StoreError("is not an output of melcli", self.path, "choose another name")
         if (version := file.attrs["format_version"]) != FORMAT_VERSION:
@@ -410,17 +425,19 @@ class Hdf5Reader(StoreReader):
         start, stop = self.items["start"], self.items["stop"]
         if (start < 0).any() or (stop < start).any():
             raise ValueError("/items/start and /items/stop do not follow each other")
-        packed = isinstance(file["mel"], h5py.Dataset)
-        self._mel = self._rows_of("mel") if packed else None
-        if self._mel is None:
+        if not isinstance(file["mel"], h5py.Dataset):
             self.items |= ends(stop - start)
-        elif n_items and ((start[1:] < stop[:-1]).any() or stop[-1] > len(self._mel)):
-            raise ValueError(f"items reach outside the {len(self._mel)} rows of /mel")
+            return
+        mel = self._rows_of("mel")
+        self._place, self._n_rows = mel.id.get_offset() or 0, len(mel)
+        if n_items and ((start[1:] < stop[:-1]).any() or stop[-1] > len(mel)):
+            raise ValueError(f"items reach outside the {len(mel)} rows of /mel")
 
     def _plain(self, name: str) -> h5py.Dataset:
         """Open a dataset whose every byte lies in this file, and is as long as it says."""
         group, _, leaf = name.rpartition("/")
-        parent = self._file[group] if group else self._file
+        file = cast("h5py.File", self._file)
+        parent = file[group] if group else file
         if not isinstance(parent.get(leaf, getlink=True), h5py.HardLink):
             raise TypeError(f"/{name} is a link")
         dataset = parent[leaf]
@@ -451,47 +468,58 @@ class Hdf5Reader(StoreReader):
             raise ValueError(f"/{name} is not {expected} of {self.header.dtype}")
         return dataset
 
-    def _texts(self, start: int, stop: int) -> tuple[list[str], list[tuple[str, ...]]]:
+    def _texts(self, name: str, start: int, stop: int) -> list[str]:
         with damage(self.path):
-            ids, notes = (
-                self._texts_of[f"items/{name}"].asstr()[start:stop].tolist() for name in ITEM_TEXTS
-            )
-        return ids, [tuple(note.split(", ")) if note else () for note in notes]
+            texts: list[str] = self._texts_of[name].asstr()[start:stop].tolist()
+        return texts
+
+    def _ids(self, start: int, stop: int) -> list[str]:
+        return self._texts("items/id", start, stop)
+
+    def _notes(self, start: int, stop: int) -> list[tuple[str, ...]]:
+        notes = self._texts("items/notes", start, stop)
+        return [tuple(note.split(", ")) if note else () for note in notes]
 
     def failures(self) -> Iterator[Failed]:
         """Stream the inputs that failed."""
         n_failures = len(self._failure_source[0])
         for start in range(0, n_failures, _SLICE):
-            part = slice(start, min(start + _SLICE, n_failures))
-            with damage(self.path):
-                texts = [
-                    self._texts_of[f"failures/{name}"].asstr()[part].tolist()
-                    for name in FAILURE_TEXTS
-                ]
-            source = [column[part].tolist() for column in self._failure_source]
+            stop = min(start + _SLICE, n_failures)
+            texts = [self._texts(f"failures/{name}", start, stop) for name in FAILURE_TEXTS]
+            source = [column[start:stop].tolist() for column in self._failure_source]
             for name, cause, remedy, size, mtime_ns in zip(*texts, *source, strict=True):
                 yield Failed(name, known(size), known(mtime_ns), cause, remedy or None)
 
     def read_rows(self, position: int, start: int, stop: int) -> Array:
         """Read a run of the rows of an item."""
+        if self._place is not None:
+            first = int(self.items["start"][position])
+            return self._packed_rows(self._place, first + start, first + stop)
         with damage(self.path):
-            if self._mel is None:
-                name = self._texts(position, position + 1)[0][0]
-                check_id(name)
-                rows: Array = self._rows_of(f"mel/{name}", self.n_rows(position))[start:stop]
-            else:
-                first = int(self.items["start"][position])
-                rows = self._mel[first + start : first + stop]
+            (name,) = self._ids(position, position + 1)
+            check_id(name)
+            rows: Array = self._rows_of(f"mel/{name}", self.n_rows(position))[start:stop]
         return rows
 
     def rows(self, start: int, stop: int) -> Array:
         """Read rows, counted over all items."""
-        if self._mel is None:
+        if self._place is None:
             return super().rows(start, stop)
+        return self._packed_rows(self._place, start, max(start, min(stop, self._n_rows)))
+
+    def _packed_rows(self, place: int, start: int, stop: int) -> Array:
+        rows: Array = np.empty((stop - start, *self.header.row_shape), STORED[self.header.dtype])
         with damage(self.path):
-            rows: Array = self._mel[start:stop]
+            self._raw.seek(place + start * self.header.row_bytes)
+            rest = as_bytes(rows)
+            while rest:
+                if not (n_bytes := self._raw.readinto(rest)):
+                    raise ValueError("the file ends among the rows")
+                rest = rest[n_bytes:]
         return rows
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._raw.close()
+        if self._file is not None:
+            self._file.close()

@@ -206,7 +206,7 @@ class Journal:
         with self._reading(start) as lines:
             wanted = (ln for ln in _until(lines, stop) if ln.startswith((b'{"done"', b'{"failed"')))
             while batch := list(islice(wanted, _SLICE)):  # one call of json for many lines
-                yield from map(_entry, json.loads(b"[" + b",".join(batch) + b"]"))
+                yield from map(_entry, json.loads(f"[{b','.join(batch).decode()}]"))
 
     def places(self) -> Iterator[tuple[str, int]]:
         """Stream the id and the place of every committed outcome, oldest first."""
@@ -247,7 +247,7 @@ class JournalReader:
     def at(self, place: int) -> Entry:
         """Read the entry whose line begins at ``place``."""
         self._lines.seek(place)
-        return _entry(json.loads(self._lines.readline()))
+        return _entry(json.loads(self._lines.readline().decode()))
 
     def close(self) -> None:
         """Close the file."""

@@ -110,7 +110,7 @@ class NpyWriter(StoreWriter):
                     f"has a {LISTING} but no {SETTINGS}", self.path, "choose another -o"
                 )
             self._old = Listing(self.path / LISTING)
-        if finished:
+        if finished is not None:
             self._place = self._staged
         return finished
 
@@ -314,7 +314,7 @@ class NpyWriter(StoreWriter):
     def _remove_unlisted(self, new: Listing) -> None:
         """Remove the files that the old list names and the new one does not."""
         folders = set()
-        for path in self._old.paths() if self._old else ():
+        for path in self._old.paths() if self._old is not None else ():
             if not new.has_path(path):
                 disk.remove(self.path / path)
                 folders.add((self.path / path).parent)
@@ -390,11 +390,14 @@ class NpyReader(StoreReader):
         columns = dict(self.listing.columns)
         self.items = ends(columns.pop("n_rows")) | columns
 
-    def _texts(self, start: int, stop: int) -> tuple[list[str], list[tuple[str, ...]]]:
-        records = list(self.listing.records(self.listing.item_places[start:stop]))
+    def _ids(self, start: int, stop: int) -> list[str]:
+        records = self.listing.records(self.listing.item_places[start:stop])
+        return [record["id"] for record in records]
+
+    def _notes(self, start: int, stop: int) -> list[tuple[str, ...]]:
+        records = self.listing.records(self.listing.item_places[start:stop])
         with damage(self.path / LISTING):
-            notes = [tuple(str(note) for note in record["notes"]) for record in records]
-        return [record["id"] for record in records], notes
+            return [tuple(str(note) for note in record["notes"]) for record in records]
 
     def failures(self) -> Iterator[Failed]:
         """Stream the inputs that failed."""
@@ -411,7 +414,7 @@ class NpyReader(StoreReader):
 
     def read_rows(self, position: int, start: int, stop: int) -> Array:
         """Read a run of the rows of an item."""
-        name = self._texts(position, position + 1)[0][0]
+        (name,) = self._ids(position, position + 1)
         path = self.path / npy_path(name)
         shape = _shape(self.header, self.n_rows(position))
         dtype = STORED[self.header.dtype]

@@ -74,8 +74,12 @@ class StoreReader(ABC):
         self._index: IdIndex | None = None
 
     @abstractmethod
-    def _texts(self, start: int, stop: int) -> tuple[list[str], list[tuple[str, ...]]]:
-        """Read the ids and the notes of a run of items."""
+    def _ids(self, start: int, stop: int) -> list[str]:
+        """Read the ids of a run of items."""
+
+    @abstractmethod
+    def _notes(self, start: int, stop: int) -> list[tuple[str, ...]]:
+        """Read the notes of a run of items."""
 
     @abstractmethod
     def read_rows(self, position: int, start: int, stop: int) -> Array:
@@ -95,7 +99,7 @@ class StoreReader(ABC):
     def ids(self) -> Iterator[str]:
         """Stream the ids of the items."""
         for start in range(0, len(self), _SLICE):
-            yield from self._texts(start, min(start + _SLICE, len(self)))[0]
+            yield from self._ids(start, min(start + _SLICE, len(self)))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Stream the inputs: those done, then those failed."""
@@ -115,7 +119,8 @@ class StoreReader(ABC):
         for start in range(0, len(self), _SLICE):
             stop = min(start + _SLICE, len(self))
             columns = {name: column[start:stop].tolist() for name, column in self.items.items()}
-            for i, (name, notes) in enumerate(zip(*self._texts(start, stop), strict=True)):
+            texts = zip(self._ids(start, stop), self._notes(start, stop), strict=True)
+            for i, (name, notes) in enumerate(texts):
                 item = Item(
                     name,
                     columns["stop"][i] - columns["start"][i],
@@ -130,12 +135,16 @@ class StoreReader(ABC):
 
     def position(self, item_id: str) -> int | None:
         """Find an item; None if there is none of this id."""
+        for position in self.candidates(item_id):
+            if self._ids(position, position + 1) == [item_id]:
+                return position
+        return None
+
+    def candidates(self, item_id: str) -> Iterator[int]:
+        """Give the positions where an item may be; where it must be, if it is there at all."""
         if self._index is None:
             self._index = IdIndex((name, i) for i, name in enumerate(self.ids()))
-        for place in self._index.places(item_id):
-            if self._texts(place, place + 1)[0] == [item_id]:
-                return place
-        return None
+        return self._index.places(item_id)
 
     def n_rows(self, position: int) -> int:
         """Count the rows of the item at ``position``."""

@@ -181,20 +181,20 @@ class StoreWriter(ABC):
 
     def _refuse_or_resume(self) -> None:
         asked, journal, finished = self._asked, self._journal, self._previous
-        if finished and not asked.overwrite:
+        if finished is not None and not asked.overwrite:
             refuse_other_settings(finished.header, asked, self.path, "the output")
         found = journal.header if journal.segments else None
         if found and not self._has_rows():
             # Only finishing takes the rows away: the output is complete, or someone removed them.
             made = replace(found, machine=journal.machine, overwrite=False)
-            if finished and finished.header == replace(made, transpose=finished.header.transpose):
+            if finished is not None and finished.header == made:
                 self._replacing = False
             found = None
         elif found and asked.overwrite:
             if differences(found, asked) or not found.overwrite:
                 found = None
         elif found:
-            if found.overwrite and finished:
+            if found.overwrite and finished is not None:
                 raise StoreError(
                     "an unfinished --overwrite of this output is there",
                     self.path,
@@ -211,7 +211,7 @@ class StoreWriter(ABC):
             self._refuse_strangers()
         else:
             self._discard()
-        if self._previous and len(self._previous) and not self._replacing:
+        if self._previous is not None and len(self._previous) and not self._replacing:
             # What is kept was made there; the first row made here brings this machine in.
             self._header = replace(self._asked, machine=self._previous.header.machine)
         else:
@@ -242,7 +242,7 @@ class StoreWriter(ABC):
 
     def previous(self) -> Iterator[Outcome]:
         """Stream the finished output that this one extends."""
-        if self._previous and not self._replacing:
+        if self._previous is not None and not self._replacing:
             yield from self._previous.outcomes()
 
     def check_machine(self) -> None:
@@ -338,7 +338,7 @@ class StoreWriter(ABC):
             self._closed = True
             self._close_rows()
             self._journal.close()
-            if self._previous:
+            if self._previous is not None:
                 self._previous.close()
 
     # Steps they share.
@@ -347,14 +347,16 @@ class StoreWriter(ABC):
         """Read the rows of an item of the finished output.
 
         Raises:
-            StoreError: There is none of that length.
+            StoreError: There is none of that length and checksum.
         """
-        position = self._previous.position(item.id) if self._previous else None
-        if self._previous is None or position is None:
-            raise StoreError(f"holds no {item.id}", self.path)
-        if self._previous.n_rows(position) != item.n_rows:
-            raise StoreError(f"{item.id} has another length", self.path)
-        return self._previous.blocks(position)
+        previous = self._previous
+        if previous is not None:
+            for position in previous.candidates(item.id):
+                # No need to read its id as well: the rows will be compared with the checksum.
+                crc32 = int(previous.items["crc32"][position])
+                if (previous.n_rows(position), crc32) == (item.n_rows, item.crc32):
+                    return previous.blocks(position)
+        raise StoreError(f"holds no {item.id} of that checksum", self.path)
 
     def _ready(self) -> None:
         """Begin the output if that was not done, and refuse to go on after a failed disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from melcli.errors import StoreError
+from melcli.errors import DeviceError, StoreError
 from melcli.store import Done, Header, Item, disk, open_reader, open_writer
 from melcli.store.hdf5 import Hdf5Writer
 from melcli.store.npy import npy_path
@@ -77,6 +78,26 @@ class Hdf5Contract(StoreContract):
         path.with_name(path.name + ".partial.journal").write_bytes(journal)
         assert extract(path, asked, self.INPUTS) == 0
         assert list(content(path.parent)) == [self.name]
+
+    def test_file_too_large(self, path: Path, header: Header, tmp_path: Path) -> None:
+        """A limit that the system itself sets is told as such, by HDF5 too, and costs nothing."""
+        writer = self.interrupted(path, header, 8)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4500, limits[1]))
+        try:
+            with pytest.raises(DeviceError, match="larger than this file system allows"):
+                writer.finish(made.id for made in self.INPUTS)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            writer.close()
+        assert extract(path, header, self.INPUTS) == 0
+        assert content(path.parent) == self.straight(tmp_path, header, self.INPUTS)
+
+    def test_rows_come_first(self, path: Path, header: Header) -> None:
+        """The axis order that a config asks for is one of files, not of HDF5."""
+        extract(path, replace(header, transpose=True), self.INPUTS)
+        check_output(path, header, self.INPUTS)
+        assert extract(path, replace(header, transpose=True), self.INPUTS) == 0
 
     def test_dates_leave_no_trace(self, path: Path, header: Header, tmp_path: Path) -> None:
         """The same outcomes make the same bytes, today and tomorrow."""

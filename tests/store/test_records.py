@@ -18,6 +18,7 @@ from melcli.store import disk
 from melcli.store.compare import differences, merged_machine
 from melcli.store.index import IdIndex
 from melcli.store.records import Done, Header, Item, check_id, check_outcome, input_id
+from melcli.store.scratch import Scratch
 
 HEADER = Header("", "d", {}, {}, "cmd", "now", "0", (4,), ("frame", "mel"), "float32")
 
@@ -133,13 +134,28 @@ def test_our_errors_pass() -> None:
         raise StoreError("x")
 
 
-def test_hdf5_errors_tell_the_number() -> None:
-    """HDF5 hides the system's error in its text; a full disk must still be known as one."""
-    with pytest.raises(OSError, match="No space left") as caught, disk.hdf5_errors():
-        raise RuntimeError("Can't decrement id ref count (file write failed: errno = 28, error)")
-    assert caught.value.errno == errno.ENOSPC
-    with pytest.raises(RuntimeError), disk.hdf5_errors():
-        raise RuntimeError("something else")
+def test_scratch_keeps_errors_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDF5 reads back what it wrote even where the disk is full, and the error is not lost."""
+    scratch = Scratch(tmp_path / "x")
+    scratch.write(memoryview(b"0123456789"))
+    original = disk.write_at
+    monkeypatch.setattr(disk, "write_at", _full)
+    for at, text in ((4, b"abc"), (5, b"XY"), (12, b"end")):
+        scratch.seek(at)
+        scratch.write(memoryview(text))
+    monkeypatch.setattr(disk, "write_at", original)
+    found = bytearray(13)
+    assert scratch.seek(0, os.SEEK_END) == 15
+    scratch.seek(2)
+    scratch.readinto(memoryview(found))
+    assert found == b"23aXY789\0\0end"
+    with pytest.raises(OSError, match="No space left"):
+        scratch.check()
+    scratch.close()
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_short_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
