@@ -89,6 +89,8 @@ def padded_reach(config: MelConfig, n_samples: int) -> int:
     # Originals pad by their rule first and cut frames then: a short clip fails on the padding
     # although no frame would reach its end.
     by_rule = {"center": span // 2, "same": (span - hop) // 2, "same_ceil": (span - hop + 1) // 2}
+    # Where the padding depends on the length, the most it can be, or a longer clip might fail.
+    by_rule |= {"end": span - 1, "end_cover": hop - 1, "tf_same": span // 2}
     return max(frames.left, frames.right, by_rule.get(config.frame.pad, 0))
 
 

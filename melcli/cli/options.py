@@ -43,7 +43,8 @@ class Size(_Bytes):
 def input_options(command: Command) -> Command:
     """INPUTS and how they are found; the command gets a ``selection``."""
 
-    @click.argument("inputs", nargs=-1, type=click.Path())
+    # What may not be read fails as one input of many, when its turn comes.
+    @click.argument("inputs", nargs=-1, type=click.Path(readable=False))
     @click.option("--files-from", metavar="FILE|-", help="Names, one a line; - is stdin.")
     @click.option("-0", "--null", is_flag=True, help="Those names are separated by NUL.")
     @click.option(

@@ -167,7 +167,8 @@ class MelConfig:
         """
         config = self._changed(changes, [], source)
         told = ", ".join(f"{key}={toml_value(value)}" for key, value in changes.items())
-        return dataclasses.replace(config, name=f"{self.name} with {told}") if self.name else config
+        named = self.name and told
+        return dataclasses.replace(config, name=f"{self.name} with {told}") if named else config
 
     def _changed(
         self, changes: Mapping[str, object], problems: list[Problem], source: str | None

@@ -89,7 +89,8 @@ def read_clips(planned: PlannedInput, config: MelConfig, long: LongRule) -> list
 
 def _decode(planned: PlannedInput) -> reading.Audio:
     if planned.path is None:
-        return reading.read(reading.spool(sys.stdin.buffer), name=planned.name)
+        with reading.spool(sys.stdin.buffer) as stream:
+            return reading.read(stream, name=planned.name)
     if planned.path.endswith(b"/"):  # planned because it could not be walked
         try:
             os.scandir(planned.path).close()

@@ -88,7 +88,7 @@ class Plan:
         root, name = self._roots[self._root_of[index]], self._name(index)
         size, mtime_ns = self._sizes[index], self._mtimes[index]
         return PlannedInput(
-            id=item_id(name),
+            id=self.id(index),
             path=None if root == _STDIN_ROOT else root + name,
             size=None if size < 0 else size,
             mtime_ns=None if mtime_ns < 0 else mtime_ns,
@@ -99,7 +99,8 @@ class Plan:
 
     def id(self, index: int) -> str:
         """The id of one input."""
-        return item_id(self._name(index))
+        # The name of a folder that could not be walked ends in a slash; no id does.
+        return item_id(self._name(index).removesuffix(b"/"))
 
     def ids(self) -> Iterator[str]:
         """The ids, in order."""
@@ -198,11 +199,11 @@ def make_plan(
                 plan.ignored["excluded"] += 1
     if len(plan) == len(missing):
         raise _nothing_found(plan, missing, selection)
-    _refuse_collisions(len(plan), plan.id, "inputs with one id", _RENAME, splits=splits)
+    _refuse_collisions(plan, plan.id, "inputs with one id", _RENAME, splits=splits)
     if stores_by is not None:
         stored = stores_by
         what = "inputs stored as one file"
-        _refuse_collisions(len(plan), lambda i: stored(plan.id(i)), what, _SEPARATE, splits=False)
+        _refuse_collisions(plan, lambda i: stored(plan.id(i)), what, _SEPARATE, splits=False)
     return plan
 
 
@@ -227,8 +228,8 @@ def printable(path: bytes) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-_RENAME = "rename one of them, or give them in two runs"
-_SEPARATE = "write to an .h5 file, which keeps whole names, or give them in two runs"
+_RENAME = "rename one of them, name the folder above both, or make two outputs"
+_SEPARATE = "write to an .h5 file, which keeps whole names, or make two outputs"
 
 
 def _given(selection: Selection) -> Iterator[bytes]:
@@ -305,7 +306,11 @@ def _entries(plan: Plan, root: int, prefix: bytes, inside: bytes) -> list[tuple[
                     is_folder = False
                 found.append((inside + entry.name, is_folder, entry.is_symlink()))
     except OSError:
-        plan.add(root, inside or b"/", None)  # fails with its cause when its turn comes
+        if inside:
+            plan.add(root, inside, None)  # fails with its cause when its turn comes
+        else:
+            above, _, name = os.path.abspath(prefix).rpartition(b"/")
+            plan.add(plan.root(above + b"/"), name + b"/", None)
     return sorted(found, key=lambda entry: entry[0] + (b"/" if entry[1] else b""))
 
 
@@ -345,7 +350,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _refuse_collisions(
-    n_names: int, name_at: Callable[[int], str], what: str, remedy: str, *, splits: bool
+    plan: Plan, name_at: Callable[[int], str], what: str, remedy: str, *, splits: bool
 ) -> None:
     """Refuse names that are equal, equal but for case, or one a folder of the other.
 
@@ -353,30 +358,35 @@ def _refuse_collisions(
     """
     import numpy as np
 
+    n_names = len(plan)
     hashes = np.fromiter((hash(name_at(i).casefold()) for i in range(n_names)), np.int64, n_names)
     order = np.argsort(hashes, kind="stable")
     ranked = hashes[order]
 
-    def refuse(name: str, folded: str) -> None:
+    def collision(first: int, second: int) -> UsageError:
+        names = f"{plan[first].name} and {plan[second].name}"
+        return UsageError(f"two {what}: {names}", None, remedy)
+
+    def refuse(index: int, folded: str) -> None:
         """Raise if some input is called ``folded``."""
         place = int(np.searchsorted(ranked, hash(folded)))
         if place < n_names and ranked[place] == hash(folded):
-            other = name_at(int(order[place]))
-            if other.casefold() == folded:
-                raise UsageError(f"two {what}: {other} and {name}", None, remedy)
+            other = int(order[place])
+            if name_at(other).casefold() == folded:
+                raise collision(other, index)
 
     for position in np.flatnonzero(ranked[1:] == ranked[:-1]):
-        first, second = name_at(int(order[position])), name_at(int(order[position + 1]))
-        if first.casefold() == second.casefold():
-            raise UsageError(f"two {what}: {first} and {second}", None, remedy)
+        first, second = int(order[position]), int(order[position + 1])
+        if name_at(first).casefold() == name_at(second).casefold():
+            raise collision(first, second)
     seen = ""  # the folder of the name before: neighbours mostly share it
     for index in range(n_names):
         name = name_at(index)
         if splits and (split := _SPLIT_NAME.fullmatch(name)):
-            refuse(name, split[1].casefold())
+            refuse(index, split[1].casefold())
         folder = innermost = name.rpartition("/")[0]
         while folder and folder != seen and not seen.startswith(folder + "/"):
-            refuse(name, folder.casefold())
+            refuse(index, folder.casefold())
             folder = folder.rpartition("/")[0]
         seen = innermost
 

@@ -311,7 +311,7 @@ class _Books:
         for outcome in self.writer.previous():
             index = self._find(outcome.id)
             if index is None:
-                if outcome.id not in self._beside:
+                if outcome.id not in self._beside and not _is_passing(outcome):
                     self._beside_previous.add(outcome.id)
                     self._beside[outcome.id] = None
             elif self.states[index] == _TODO:
@@ -322,7 +322,8 @@ class _Books:
     def _enter(self, outcome: Outcome, if_done: int, if_failed: int) -> None:
         index = self._find(outcome.id)
         if index is None:
-            self._beside[outcome.id] = None
+            if not _is_passing(outcome):
+                self._beside[outcome.id] = None
             return
         planned = self.plan[index]
         unchanged = planned.size is not None and (planned.size, planned.mtime_ns) == (
@@ -405,6 +406,14 @@ class _Books:
         """All ids of the finished output: the plan's, then those kept beside."""
         yield from self.plan.ids()
         yield from self._beside
+
+
+def _is_passing(outcome: Outcome) -> bool:
+    """Tell whether it is the failure of what could not even be found, and is no input now.
+
+    A folder that can be read by now is one: its files have taken its place.
+    """
+    return isinstance(outcome, Failed) and outcome.source_size is None
 
 
 def _compute(books: _Books, worker: _Worker, run: RunConfig, limit: int | None) -> None:

@@ -82,7 +82,7 @@ class Survey:
             f"{size(self.output_bytes)} with {self.config}"
         )
         if self.estimated:
-            yield f"{plural(self.estimated, 'length')} of lossy files are estimates"
+            yield f"{plural(self.estimated, 'lossy file')}, of estimated length"
         if self.ignored:
             yield "left out: " + _counts(dict(self.ignored.most_common(8)))
         for name, cause, remedy in self.first_problems:
