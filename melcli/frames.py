@@ -50,7 +50,7 @@ def framing(config: MelConfig, n_samples: int) -> Framing:
 
     >>> from melcli.config import MelConfig
     >>> framing(MelConfig(), 16000)  # centred, n_fft 400, hop 160
-    Framing(left=200, right=120, n_frames=101)
+    Framing(left=200, right=200, n_frames=101)
     """
     span, hop = config.span, config.frame.hop_length
     half = span // 2

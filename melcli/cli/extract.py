@@ -66,6 +66,9 @@ def extract(
     if sum(streams.values()) > 1:
         asked = " and ".join(name for name, is_asked in streams.items() if is_asked)
         raise UsageError(f"standard output is asked for by {asked}", None, "write one to a file")
+    if report is not None and (dry_run or output == "-"):
+        instead = "--dry-run" if dry_run else "-o -"
+        raise UsageError(f"{instead} makes no --report", None, "leave one of the two out")
     if dry_run:
         _dry_run(selection, output, config, out, run, as_json=as_json)
         return
@@ -92,7 +95,7 @@ def extract(
     if not quiet:
         say(str(books))
         if not click.get_current_context().meta["melcli.config_chosen"]:
-            say(f"no --config was given, so it was {config.name}; melcli configs list shows others")
+            say("no --config was given, so it was librosa; melcli configs list shows others")
     if books.exit_code:
         sys.exit(books.exit_code)
 

@@ -78,11 +78,11 @@ def _record(output: Mels) -> dict[str, Any]:
 
 
 def _lines(output: Mels) -> Iterator[str]:
-    from melcli.pipeline.report import duration
+    from melcli.pipeline.report import duration, plural
 
     record = _record(output)
-    rows = f"{record['rows']:,} rows of {' x '.join(map(str, record['row_shape']))}"
-    yield f"{record['path']}: {record['items']:,} items, {rows} {record['dtype']}"
+    rows = f"{plural(record['rows'], 'row')} of {' x '.join(map(str, record['row_shape']))}"
+    yield f"{record['path']}: {plural(record['items'], 'item')}, {rows} {record['dtype']}"
     longest = duration(record["longest_seconds"])
     yield f"  audio     {duration(record['audio_seconds'])}, the longest item {longest}"
     yield "  rates     " + ", ".join(f"{k} Hz ({n:,})" for k, n in record["sample_rates"].items())

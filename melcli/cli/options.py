@@ -221,4 +221,4 @@ def _load(
         changes["wave.channels"] = int(channels) if channels.isdecimal() else channels
     if resample is not None:
         changes["wave.resample"] = resample
-    return config.updated(changes, "--set") if changes else config
+    return config.updated(changes) if changes else config

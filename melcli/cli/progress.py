@@ -47,12 +47,6 @@ class Progress:
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        if self._report_path == "-":
-            self._report = sys.stdout
-        elif self._report_path is not None:
-            with self._report_errors():
-                file = Path(self._report_path).open("w", encoding="utf-8")
-            self._report = self._exit.enter_context(file)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -90,6 +84,8 @@ class Progress:
 
     def happened(self, planned: PlannedInput, outcome: Outcome, status: str) -> None:
         """Write the report's line, and tell a failure if asked to."""
+        if self._report_path is not None and self._report is None:
+            self._report = self._open_report(self._report_path)
         if self._report is not None:
             line = json.dumps(report_line(planned, outcome, status), ensure_ascii=False)
             with self._report_errors():
@@ -99,6 +95,13 @@ class Progress:
             if self._bar is not None:
                 self._bar.clear()
             say(f"failed: {planned.name}: {cause}")
+
+    def _open_report(self, path: str) -> IO[str]:
+        # Only now: a command that is refused for its settings leaves an old report alone.
+        if path == "-":
+            return sys.stdout
+        with self._report_errors():
+            return self._exit.enter_context(Path(path).open("w", encoding="utf-8"))
 
     def advanced(self, report: Report) -> None:
         """Move the bar, or print a line if the last is half a minute old."""

@@ -8,7 +8,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from melcli.config.checks import (
@@ -23,9 +23,11 @@ from melcli.config.fields import ALWAYS, GROUPS, Frame, Log, Mel, Out, Scale, Sp
 from melcli.errors import ConfigError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MelConfig:
     """A mel front end, complete: the same config gives the same numbers everywhere.
+
+    Two are equal if their digests are: a value that is left out equals the one it stands for.
 
     Raises:
         ConfigError: On creation, with all the problems there are, not the first.
@@ -41,13 +43,19 @@ class MelConfig:
     log: Log = Log()
     scale: Scale = Scale()
     out: Out = Out()
-    name: str = field(default="", compare=False)
+    name: str = ""
     """What people call it. No part of the digest."""
 
     def __post_init__(self) -> None:
         problems = find_problems({group: getattr(self, group) for group in GROUPS})
         if problems:
             raise config_error(problems, None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MelConfig) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @property
     def win_length(self) -> int:
@@ -143,7 +151,7 @@ class MelConfig:
             if key == "name":
                 continue
             if isinstance(value, Mapping) and key in GROUPS:
-                changes |= {f"{key}.{field_name}": v for field_name, v in value.items()}
+                changes |= {f"{key}.{field}": v for field, v in value.items()}
             elif key in GROUPS:
                 problems.append(Problem(key, value, f"must be a table: [{key}]"))
             elif isinstance(value, Mapping):

@@ -161,7 +161,7 @@ class Report:
         if self.failed > len(self.failures):
             yield f"failed: {self.failed - len(self.failures):,} more; --report FILE lists all"
         if self.stopped:
-            yield f"stopped: {self.stopped}; what is done is kept, the same command goes on"
+            yield f"stopped: {self.stopped}"
         elif self.output_bytes:
             yield f"{self.output}  {size(self.output_bytes)}"
 

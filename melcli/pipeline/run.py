@@ -311,7 +311,7 @@ class _Books:
         for outcome in self.writer.previous():
             index = self._find(outcome.id)
             if index is None:
-                if outcome.id not in self._beside and not _is_passing(outcome):
+                if isinstance(outcome, Done) and outcome.id not in self._beside:
                     self._beside_previous.add(outcome.id)
                     self._beside[outcome.id] = None
             elif self.states[index] == _TODO:
@@ -322,7 +322,8 @@ class _Books:
     def _enter(self, outcome: Outcome, if_done: int, if_failed: int) -> None:
         index = self._find(outcome.id)
         if index is None:
-            if not _is_passing(outcome):
+            # What failed and is no input now leaves nothing to keep.
+            if isinstance(outcome, Done):
                 self._beside[outcome.id] = None
             return
         planned = self.plan[index]
@@ -408,14 +409,6 @@ class _Books:
         yield from self._beside
 
 
-def _is_passing(outcome: Outcome) -> bool:
-    """Tell whether it is the failure of what could not even be found, and is no input now.
-
-    A folder that can be read by now is one: its files have taken its place.
-    """
-    return isinstance(outcome, Failed) and outcome.source_size is None
-
-
 def _compute(books: _Books, worker: _Worker, run: RunConfig, limit: int | None) -> None:
     """Run every batch through the workers and write it, in order, until done or stopped."""
     report = books.report
@@ -446,7 +439,10 @@ def _compute(books: _Books, worker: _Worker, run: RunConfig, limit: int | None) 
 
 def _stopped_by(run: RunConfig, report: Report) -> str:
     rule = "--strict" if run.strict else f"--max-failures {run.max_failures}"
-    return f"{report.failed:,} failed, and {rule} says to stop"
+    return (
+        f"{report.failed:,} failed, and {rule} says to stop; what is done is kept: "
+        "mend them and add --retry-failed, or allow more failures"
+    )
 
 
 Results = list[tuple[PlannedInput, "Outcome", "list[Array]"]]

@@ -10,8 +10,11 @@ from melcli.errors import UsageError
 from melcli.pipeline.plan import Plan, Selection, make_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from melcli.config import MelConfig, OutputConfig
 
+_LONGEST_SUFFIX = "#1023@99999"
 _HDF5 = frozenset({".h5", ".hdf5"})
 
 
@@ -40,11 +43,14 @@ def plan_inputs(
 ) -> Plan:
     """The plan, checked for collisions of ids and, for a folder, of the files in it."""
     splits = config.wave.channels == "each" or long_rule(config, out) == "chunks"
-    stores_by = None
+    stores_by: Callable[[str], str] | None = None
     if path is not None and path.suffix.lower() not in _HDF5:
         from melcli.store import npy
 
-        stores_by = npy.npy_path
+        def stores_by(name: str) -> str:
+            npy.npy_path(name + _LONGEST_SUFFIX * splits)  # complains about what would be too long
+            return npy.npy_path(name)
+
     return make_plan(selection, stores_by=stores_by, splits=splits)
 
 

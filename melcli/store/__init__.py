@@ -83,6 +83,9 @@ def open_reader(path: Path) -> Reader:
     Raises:
         StoreError: There is none, or it is damaged.
     """
+    if not is_hdf5(path) and path.is_file():
+        remedy = "give an .h5 file, or a folder that melcli extract made"
+        raise StoreError("is not an output of melcli", path, remedy)
     _check_kind(path)
     if is_hdf5(path):
         from melcli.store.hdf5 import Hdf5Reader  # h5py is slow to load

@@ -31,6 +31,9 @@ _FAULTS = {
     errno.EACCES: ("permission denied", "choose another -o, or change its permissions"),
     errno.EPERM: ("permission denied", "choose another -o, or change its permissions"),
     errno.ENAMETOOLONG: ("the name is too long for this file system", "choose a shorter name"),
+    errno.EEXIST: ("a file stands where a folder should be", "choose another -o"),
+    errno.ENOTDIR: ("a file stands where a folder should be", "choose another -o"),
+    errno.ENOENT: ("there is no such folder, and it cannot be made", "choose another -o"),
     errno.EIO: ("the disk reports an error", "check the disk and run the same command again"),
 }
 _AGAIN = "run the same command again"

@@ -18,6 +18,7 @@ copied into the hole instead and the scratch file is renamed: the bytes are the 
 from __future__ import annotations
 
 import os
+import weakref
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 FORMAT, FORMAT_VERSION = "melcli", 1
 _ALIGN_FROM = 1 << 16  # larger than any block of metadata, so that only rows are aligned
+_JOURNAL = ".partial.journal"
 _SLICE = 4096
 _TEXT = h5py.string_dtype()
 _HEADER_TEXTS = ("melcli_version", "config", "config_digest", "command", "created", "dtype")
@@ -51,8 +53,6 @@ _HEADER_GROUPS = ("settings", "machine")
 ITEM_TEXTS = ("id", "notes")
 FAILURE_TEXTS = ("id", "cause", "remedy")
 SOURCE = ("source_size", "source_mtime_ns")
-# A finished file is never edited, so nobody needs to lock it; some network disks cannot.
-_UNLOCKED = {"locking": False} if h5py.version.hdf5_version_tuple >= (1, 14, 0) else {}
 
 
 class Hdf5Writer(StoreWriter):
@@ -67,7 +67,7 @@ class Hdf5Writer(StoreWriter):
         super().__init__(
             path,
             replace(header, transpose=False),  # rows come first in HDF5, always
-            path.with_name(path.name + ".partial.journal"),
+            path.with_name(path.name + _JOURNAL),
             accept_different_machine=accept_different_machine,
         )
 
@@ -374,6 +374,27 @@ def _read_header(file: h5py.File) -> Header:
     return Header.from_record(record | {"transpose": False, "overwrite": False})
 
 
+def _not_there(path: Path) -> StoreError:
+    journal = path.with_name(path.name + _JOURNAL)
+    if journal.exists():
+        return StoreError("is not finished", path, "run the command again that began it")
+    return StoreError("is not there", path, "check the name; melcli extract makes it")
+
+
+def _open_unlocked_if_need_be(path: Path) -> h5py.File:
+    """Open a finished file, also where a network disk cannot lock it.
+
+    A finished file is never edited, so nobody needs the lock. But HDF5 wants all who open a file in
+    one process to agree on it, so the usual way comes first.
+    """
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "unable to lock" not in str(error):
+            raise
+        return h5py.File(path, "r", locking=False)
+
+
 class Hdf5Reader(StoreReader):
     """Reads a finished output of either layout, and believes nothing that is in it."""
 
@@ -382,13 +403,14 @@ class Hdf5Reader(StoreReader):
         self._place: int | None = None  # where packed rows begin
         try:
             # Rows are read past HDF5, which takes longer to find a small item than to read it.
-            self._raw = path.open("rb", buffering=0)
+            self._raw = os.open(path, os.O_RDONLY)
+            self._close_raw = weakref.finalize(self, os.close, self._raw)
         except FileNotFoundError as error:
-            raise StoreError("is not there", path) from error
+            raise _not_there(path) from error
         self._file: h5py.File | None = None
         try:
             try:
-                self._file = h5py.File(path, "r", **_UNLOCKED)
+                self._file = _open_unlocked_if_need_be(path)
             except OSError as error:
                 raise StoreError(
                     f"is not an output of melcli, or is damaged: {error}",
@@ -402,7 +424,7 @@ class Hdf5Reader(StoreReader):
             raise
 
     def _open(self, file: h5py.File) -> None:
-        found = os.fstat(self._raw.fileno())
+        found = os.fstat(self._raw)
         if not os.path.samestat(found, self.path.stat()):
             raise StoreError("was replaced while it was opened", self.path, "try again")
         self._n_bytes = found.st_size
@@ -510,16 +532,15 @@ class Hdf5Reader(StoreReader):
     def _packed_rows(self, place: int, start: int, stop: int) -> Array:
         rows: Array = np.empty((stop - start, *self.header.row_shape), STORED[self.header.dtype])
         with damage(self.path):
-            self._raw.seek(place + start * self.header.row_bytes)
-            rest = as_bytes(rows)
+            at, rest = place + start * self.header.row_bytes, as_bytes(rows)
             while rest:
-                if not (n_bytes := self._raw.readinto(rest)):
+                if not (n_bytes := os.preadv(self._raw, [rest], at)):
                     raise ValueError("the file ends among the rows")
-                rest = rest[n_bytes:]
+                at, rest = at + n_bytes, rest[n_bytes:]
         return rows
 
     def close(self) -> None:
         """Close the file."""
-        self._raw.close()
+        self._close_raw()
         if self._file is not None:
             self._file.close()

@@ -53,7 +53,7 @@ def test_stopped_is_no_success() -> None:
     report = Report("x.h5", "librosa", inputs=3)
     report.stopped = "1 failed, and --strict says to stop"
     assert report.exit_code == 1
-    assert "stopped: 1 failed, and --strict says to stop; what is done is kept" in str(report)
+    assert "stopped: 1 failed, and --strict says to stop" in str(report)
     assert "3 left" in str(report)
 
 
