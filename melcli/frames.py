@@ -1,7 +1,7 @@
 """Lengths: samples in, frames out, for every padding rule. Whole numbers only, no torch.
 
-With S the length at which frames are cut (``config.span``), H the hop, W the window and N the
-number of samples:
+With S the length at which frames are cut (``config.span``), H the hop, W the window, E
+``frame.frame_extra`` and N the number of samples:
 
 ============  =========================================  =====================================
 pad           samples added left, right                  frames
@@ -9,12 +9,12 @@ pad           samples added left, right                  frames
 center        S // 2, S // 2                             1 + (N + 2 (S // 2) - S) // H
 same          (S - H) // 2 on both sides                 1 + (N + 2 ((S - H) // 2) - S) // H
 same_ceil     (S - H) // 2, the rest of S - H            N // H
-none          0, 0                                       1 + (N - S) // H
+none          0, 0                                       1 + (N - S - E) // H
 kaldi_round   W // 2 - H // 2, as needed                 (N + H // 2) // H
 end           0, as needed                               ceil(N / H)
 end_cover     0, as needed                               1 + ceil((N - S) / H)
 causal        S - H, as needed                           ceil(N / H)
-semi_causal   S // 2, 0                                  1 + (N + S // 2 - S) // H
+semi_causal   S // 2, 0                                  1 + (N + S // 2 - S - E) // H
 tf_same       half of (T - 1) H + S - N, the other half  T = ceil(N / H)
 ============  =========================================  =====================================
 """
@@ -53,7 +53,7 @@ def framing(config: MelConfig, n_samples: int) -> Framing:
     Framing(left=200, right=200, n_frames=101)
     """
     span, hop = config.span, config.frame.hop_length
-    half = span // 2
+    half, extra = span // 2, config.frame.frame_extra
     pad = config.frame.pad
     if pad == "center":
         left, n_frames = half, 1 + (n_samples + 2 * half - span) // hop
@@ -63,7 +63,7 @@ def framing(config: MelConfig, n_samples: int) -> Framing:
     elif pad == "same_ceil":
         left, n_frames = (span - hop) // 2, n_samples // hop
     elif pad == "none":
-        left, n_frames = 0, 1 + (n_samples - span) // hop
+        left, n_frames = 0, 1 + (n_samples - span - extra) // hop
     elif pad == "kaldi_round":
         left = config.win_length // 2 - hop // 2
         n_frames = (n_samples + hop // 2) // hop
@@ -74,7 +74,7 @@ def framing(config: MelConfig, n_samples: int) -> Framing:
     elif pad == "causal":
         left, n_frames = span - hop, _ceil_div(n_samples, hop)
     elif pad == "semi_causal":
-        left, n_frames = half, 1 + (n_samples + half - span) // hop
+        left, n_frames = half, 1 + (n_samples + half - span - extra) // hop
     else:
         n_frames = _ceil_div(n_samples, hop)
         left = max(0, (n_frames - 1) * hop + span - n_samples) // 2
@@ -95,38 +95,83 @@ def padded_reach(config: MelConfig, n_samples: int) -> int:
 
 
 def fixed_length(config: MelConfig, n_samples: int) -> int:
-    """Samples that are framed, once the front end has cut or filled to its fixed length."""
-    n_samples = config.wave.fix_samples or n_samples
-    dropped = config.wave.preemph != 0 and config.wave.preemph_scope == "wave_drop_first"
+    """Samples that are framed, once the front end has padded, cut and filled."""
+    wave = config.wave
+    n_samples += sum(wave.wave_pad)
+    n_samples = wave.fix_samples or n_samples
+    if wave.samples_multiple:
+        n_samples += -n_samples % wave.samples_multiple
+    dropped = wave.preemph != 0 and wave.preemph_scope == "wave_drop_first"
     return n_samples - 1 if dropped else n_samples
 
 
 def n_frames(config: MelConfig, n_samples: int) -> int:
-    """Rows that a waveform of ``n_samples`` at the front end's rate becomes; 0 if too short.
+    """Frames that a waveform of ``n_samples`` at the front end's rate becomes; 0 if too short.
+
+    These are the frames of the filterbank, before any are filled in, stacked or cut to patches.
 
     >>> from melcli import presets
     >>> n_frames(presets.load("hifigan-22k").config, 22050)
     86
     """
+    if n_samples < 1:
+        return 0
     length = fixed_length(config, n_samples)
     if length < 1 or not _padding_possible(config, length):
         return 0
     return max(0, framing(config, length).n_frames - config.frame.drop_last_frames)
 
 
+def n_rows(config: MelConfig, n_samples: int) -> int:
+    """Rows of the output that a waveform of ``n_samples`` becomes; 0 if it is too short.
+
+    >>> from melcli.config import MelConfig, Out
+    >>> n_rows(MelConfig(out=Out(patch_frames=96, patch_hop=96)), 16000)
+    1
+    """
+    rows, out = n_frames(config, n_samples), config.out
+    if rows and out.fix_frames:
+        rows = out.fix_frames
+    if out.frames_multiple:
+        beyond = rows % out.frames_multiple
+        rows += (-rows % out.frames_multiple) if out.frames_multiple_mode == "pad" else -beyond
+    if out.stack > 1 or out.stack_stride > 1:
+        if out.stack_pad == "lfr":
+            rows = _ceil_div(rows, out.stack_stride)
+        else:
+            rows = max(0, (rows - out.stack) // out.stack_stride + 1)
+    if out.patch_frames:
+        rows = max(0, (rows - out.patch_frames) // out.patch_hop + 1)
+    return rows
+
+
+def n_valid(config: MelConfig, n_framed: int, n_frames: int) -> int:
+    """How many of an item's frames are of the signal, by ``scale.tail_mask``.
+
+    Args:
+        config: The front end.
+        n_framed: Samples that were framed: :func:`fixed_length`.
+        n_frames: Frames there are.
+    """
+    rule = config.scale.tail_mask
+    if rule == "n_over_hop":
+        return max(1, min(n_frames, n_framed // config.frame.hop_length))
+    return max(1, n_frames - 1) if rule == "drop_one" else n_frames
+
+
 def shortest(config: MelConfig) -> int:
-    """The fewest samples, at the front end's rate, that give a frame.
+    """The fewest samples, at the front end's rate, that give a row.
 
     >>> from melcli.config import MelConfig
     >>> shortest(MelConfig())  # reflecting 200 samples takes 201
     201
     """
     low, high = 1, 1
-    while n_frames(config, high) < 1:
+    while n_rows(config, high) < 1:
         low, high = high + 1, high * 2
     while low < high:  # the count never falls as the waveform grows, so halving finds the edge
         middle = (low + high) // 2
-        if n_frames(config, middle) < 1:
+        if n_rows(config, middle) < 1:
             low = middle + 1
         else:
             high = middle

@@ -90,7 +90,11 @@ def check_configs(names: tuple[str, ...]) -> None:
             tell(error)
             faulty += 1
         else:
+            from melcli.dsp.mel import filterbank_faults  # brings torch in
+
             click.echo(f"{name}: good, digest {preset.config.digest}")
+            for fault in filterbank_faults(preset.config):
+                click.echo(f"  warning: {fault}")
     if faulty:
         sys.exit(ConfigError.exit_code)
 

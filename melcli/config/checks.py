@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from melcli.config.fields import GROUPS
+from melcli.config.windows import window_complaint
 from melcli.errors import ConfigError
 
 ALL_KEYS = tuple(
@@ -120,7 +121,8 @@ def _expected(annotation: object) -> str:
         choices = [c for c in typing.get_args(annotation) if c is not types.NoneType]
         return " or ".join(_expected(choice) for choice in choices)
     if origin is tuple:
-        return "a list of numbers" if typing.get_args(annotation)[-1] is Ellipsis else "[low, high]"
+        kinds = typing.get_args(annotation)
+        return "a list" if kinds[-1] is Ellipsis else "a list of two numbers"
     return {int: "a whole number", float: "a number", bool: "true or false"}.get(
         typing.cast("type", annotation), "text"
     )
@@ -170,12 +172,13 @@ def _padding_is_not_negative(c: Any) -> str:  # noqa: ANN401
     return ""
 
 
-@_rule("mel.f_max", "mel.f_min", "wave.sample_rate")
+@_rule("mel.f_max", "mel.f_min", "mel.fb_sample_rate", "wave.sample_rate")
 def _band_is_a_band(c: Any) -> str:  # noqa: ANN401
-    nyquist = c.wave.sample_rate / 2
+    rate = "mel.fb_sample_rate" if c.mel.fb_sample_rate else "wave.sample_rate"
+    nyquist = (c.mel.fb_sample_rate or c.wave.sample_rate) / 2
     f_max = nyquist if c.mel.f_max is None else c.mel.f_max
     if f_max > nyquist:
-        return f"must be at most half of wave.sample_rate, {nyquist:g} Hz"
+        return f"must be at most half of {rate}, {nyquist:g} Hz"
     if f_max <= c.mel.f_min:
         return f"must be above mel.f_min = {c.mel.f_min:g} Hz" + (
             f" (left out, it is {nyquist:g} Hz)" if c.mel.f_max is None else ""
@@ -195,6 +198,46 @@ def _logarithm_has_a_floor(c: Any) -> str:  # noqa: ANN401
 def _range_has_a_reference(c: Any) -> str:  # noqa: ANN401
     if (c.log.range_width > 0) != (c.log.range_ref != "none"):
         return "goes together with log.range_ref: both or none"
+    return ""
+
+
+@_rule("log.range_subtract", "log.range_ref")
+def _subtracts_a_reference(c: Any) -> str:  # noqa: ANN401
+    return "needs a log.range_ref" if c.log.range_subtract and c.log.range_ref == "none" else ""
+
+
+@_rule("mel.mel_exponent")
+def _exponent_is_positive(c: Any) -> str:  # noqa: ANN401
+    return "must be above 0" if c.mel.mel_exponent <= 0 else ""
+
+
+@_rule("mel.fb_shape", "mel.fb_domain")
+def _shapes_are_drawn_in_hz(c: Any) -> str:  # noqa: ANN401
+    drawn_in_mel = c.mel.fb_shape != "triangle" and c.mel.fb_domain == "mel"
+    return 'needs mel.fb_domain = "hz"' if drawn_in_mel else ""
+
+
+@_rule("frame.frame_extra", "frame.pad")
+def _extra_samples_lie_behind(c: Any) -> str:  # noqa: ANN401
+    wrong = c.frame.frame_extra and c.frame.pad not in {"none", "semi_causal"}
+    return 'needs frame.pad = "none" or "semi_causal"' if wrong else ""
+
+
+@_rule("wave.wave_pad")
+def _wave_padding_is_not_negative(c: Any) -> str:  # noqa: ANN401
+    return "must not be negative" if min(c.wave.wave_pad) < 0 else ""
+
+
+@_rule("out.fix_frames", "out.frames_multiple")
+def _one_rule_for_frames(c: Any) -> str:  # noqa: ANN401
+    both = c.out.fix_frames and c.out.frames_multiple
+    return "goes not together with out.frames_multiple" if both else ""
+
+
+@_rule("out.patch_hop", "out.patch_frames")
+def _patches_have_a_hop(c: Any) -> str:  # noqa: ANN401
+    if bool(c.out.patch_frames) != bool(c.out.patch_hop):
+        return "goes together with out.patch_frames: both or none"
     return ""
 
 
@@ -218,6 +261,12 @@ def _pre_clip_is_a_range(c: Any) -> str:  # noqa: ANN401
 @_rule("scale.clip")
 def _clip_is_a_range(c: Any) -> str:  # noqa: ANN401
     return _low_high(c.scale.clip)
+
+
+@_rule("frame.window", "frame.window_periodic", "frame.win_length", "frame.n_fft")
+def _window_is_known(c: Any) -> str:  # noqa: ANN401
+    length = c.frame.n_fft if c.frame.win_length is None else c.frame.win_length
+    return window_complaint(c.frame.window, length, periodic=c.frame.window_periodic)
 
 
 def _values(value: float | tuple[float, ...]) -> Iterator[float]:

@@ -65,12 +65,24 @@ class MelConfig:
     @property
     def f_max(self) -> float:
         """Highest edge of the filterbank in Hz, resolved."""
-        return self.wave.sample_rate / 2 if self.mel.f_max is None else self.mel.f_max
+        rate = self.mel.fb_sample_rate or self.wave.sample_rate
+        return rate / 2 if self.mel.f_max is None else self.mel.f_max
 
     @property
     def span(self) -> int:
         """Length in samples at which frames are cut."""
         return self.frame.n_fft if self.frame.frame_span == "n_fft" else self.win_length
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row of the output: a frame, a stack of frames, or a patch."""
+        width = self.mel.n_mels * self.out.stack
+        return (self.out.patch_frames, width) if self.out.patch_frames else (width,)
+
+    @property
+    def row_labels(self) -> tuple[str, ...]:
+        """What each axis of the rows is, rows first."""
+        return ("patch", "frame", "mel") if self.out.patch_frames else ("frame", "mel")
 
     @property
     def n_freqs(self) -> int:
@@ -224,7 +236,8 @@ def parse_setting(text: str) -> tuple[str, object]:
 def _canonical(value: object, annotation: object) -> str:
     """One spelling for each value, the same in every version and on every platform."""
     if isinstance(value, tuple):
-        return "[" + ",".join(float(v).hex() for v in value) + "]"
+        spelt = (json.dumps(v) if isinstance(v, str) else float(v).hex() for v in value)
+        return "[" + ",".join(spelt) + "]"
     if (
         isinstance(value, int | float)
         and not isinstance(value, bool)

@@ -8,10 +8,31 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from melcli.dsp.stage import ItemStage, Stage
+from melcli.dsp.stage import ItemStage, Stage, Undo
 
 if TYPE_CHECKING:
-    from melcli.config.fields import FloorMode, LogBase
+    from melcli.config.fields import FloorMode, LogBase, UtteranceEps
+
+_SUM_BLOCK = 256
+
+
+class MelGain(Stage):
+    """Multiply every mel, as before ``log(1 + 1000 x)``."""
+
+    scope = "frame"
+    undo = "exact"
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """``gain * x``."""
+        return mel * self.gain
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """``x / gain``."""
+        return x / self.gain
 
 
 class Floor(Stage):
@@ -39,7 +60,7 @@ class Floor(Stage):
 
 
 class Logarithm(Stage):
-    """``ln x`` or ``log10 x``, times a factor."""
+    """``ln x`` or ``log10 x`` (or ``x`` itself), times a factor."""
 
     scope = "frame"
     undo = "exact"
@@ -51,35 +72,62 @@ class Logarithm(Stage):
 
     def forward(self, mel: Tensor) -> Tensor:
         """Elementwise; the input is above zero."""
-        logs = mel.log() if self.base == "ln" else mel.log10()
-        return logs if self.factor == 1.0 else logs * self.factor
+        if self.base != "none":
+            mel = mel.log() if self.base == "ln" else mel.log10()
+        return mel if self.factor == 1.0 else mel * self.factor
 
     def inverse(self, x: Tensor) -> Tensor:
         """``e ^ (x / factor)`` or ``10 ^ (x / factor)``."""
         x = x / self.factor
+        if self.base == "none":
+            return x
         return x.exp() if self.base == "ln" else (x * math.log(10.0)).exp()
+
+
+class FixedRange(Stage):
+    """Lift everything to at least ``width`` below a fixed value, and perhaps take that away."""
+
+    scope = "frame"
+    undo = "clipped"
+
+    def __init__(self, reference: float, width: float, *, subtract: bool) -> None:
+        super().__init__()
+        self.reference, self.width, self.subtract = reference, width, subtract
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``max(x, reference - width)``, less the reference if that is asked for."""
+        x = x.clamp(min=self.reference - self.width)
+        return x - self.reference if self.subtract else x
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Add the reference again; what was lifted stays lifted."""
+        return x + self.reference if self.subtract else x
 
 
 class DynamicRange(ItemStage):
     """Lift everything to at least ``width`` below the item's maximum."""
 
-    undo = "clipped"
-
-    def __init__(self, width: float) -> None:
+    def __init__(self, width: float, *, subtract: bool) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.subtract = width, subtract
+
+    @property
+    def undo(self) -> Undo:  # type: ignore[override]  # a constant of the other stages
+        """Once the maximum is taken away, it is not known any more."""
+        return "never" if self.subtract else "clipped"
 
     def measure(self, rows: Tensor) -> Tensor:
         """The maximum. Exact in any order, so blocks would give the same."""
         return rows.max().reshape(1)
 
     def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
-        """``max(x, maximum - width)``."""
-        return torch.maximum(rows, measured - self.width)
+        """``max(x, maximum - width)``, less the maximum if that is asked for."""
+        rows = torch.maximum(rows, measured - self.width)
+        return rows - measured if self.subtract else rows
 
     def inverse(self, x: Tensor) -> Tensor:
         """What was lifted stays lifted."""
-        return x
+        return super().inverse(x) if self.subtract else x
 
 
 class Clip(Stage):
@@ -138,6 +186,52 @@ class UtteranceMinMax(ItemStage):
     def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
         """Elementwise. A constant item becomes -1, also where ``eps`` is 0."""
         low, high = measured.unbind()
-        spread = high - low + self.eps
-        spread = torch.where(spread == 0, torch.ones_like(spread), spread)
-        return 2.0 * ((rows - low) / spread) - 1.0
+        return 2.0 * ((rows - low) / _one_for_zero(high - low + self.eps)) - 1.0
+
+
+class UtteranceMeanVar(ItemStage):
+    """Normalise each band of an item by itself: ``(x - mean) / deviation``, or only ``x - mean``.
+
+    Args:
+        divide: By the deviation too.
+        ddof: Degrees of freedom taken off the variance: 1 for a sample, 0 for a population.
+        eps: Added to the deviation, or within its root to the variance.
+        eps_mode: Which of the two.
+    """
+
+    def __init__(self, *, divide: bool, ddof: int, eps: float, eps_mode: UtteranceEps) -> None:
+        super().__init__()
+        self.divide, self.ddof, self.eps, self.eps_mode = divide, ddof, eps, eps_mode
+
+    def measure(self, rows: Tensor) -> Tensor:
+        """Mean and divisor of each band, ``(2, n_mels)``, from float64 sums over fixed blocks."""
+        n = rows.shape[0]
+        mean = _block_sum(rows) / n
+        if not self.divide:
+            return torch.stack([mean, torch.ones_like(mean)]).to(rows.dtype)
+        # One frame has no variance; a band that never varies is only moved to 0.
+        squares = _block_sum(rows, mean)
+        variance = squares / max(1, n - self.ddof)
+        if self.eps_mode == "var":
+            deviation = (variance + self.eps).sqrt()
+        else:
+            deviation = variance.sqrt() + self.eps
+        return torch.stack([mean, _one_for_zero(deviation)]).to(rows.dtype)
+
+    def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
+        """Bands along the last axis."""
+        mean, deviation = measured.unbind()
+        return (rows - mean) / deviation if self.divide else rows - mean
+
+
+def _block_sum(rows: Tensor, mean: Tensor | None = None) -> Tensor:
+    """Sum over rows in float64, or that of the squared distances from ``mean``."""
+    total = torch.zeros(rows.shape[1:], dtype=torch.float64, device=rows.device)
+    for block in torch.split(rows, _SUM_BLOCK):
+        values = block.to(torch.float64)
+        total = total + (values if mean is None else (values - mean).square()).sum(dim=0)
+    return total
+
+
+def _one_for_zero(divisor: Tensor) -> Tensor:
+    return torch.where(divisor == 0, torch.ones_like(divisor), divisor)

@@ -12,8 +12,16 @@ from melcli.dsp.stage import Stage
 
 if TYPE_CHECKING:
     from melcli.config import MelConfig
-    from melcli.config.fields import FilterDomain, FilterNorm, MelScale, Precision
+    from melcli.config.fields import (
+        FilterDomain,
+        FilterNorm,
+        FilterShape,
+        MelScale,
+        Precision,
+    )
 
+_TINY = 1e-12
+_RANK_TOLERANCE = 1e-12
 _SLANEY_BREAK_HZ = 1000.0
 _SLANEY_BREAK_MEL = 15.0
 _SLANEY_HZ_PER_MEL = 200.0 / 3.0
@@ -58,6 +66,7 @@ def mel_filterbank(
     mel_scale: MelScale,
     norm: FilterNorm,
     domain: FilterDomain = "hz",
+    shape: FilterShape = "triangle",
     precision: Precision = "float64",
 ) -> Tensor:
     """Gather FFT bins into mel bands with overlapping triangles.
@@ -79,6 +88,9 @@ def mel_filterbank(
             alike; ``"l1"`` divides each row by its sum; ``"none"`` leaves the peaks at one.
         domain: The axis on which ``f`` and ``e`` are taken, so on which the triangles are
             straight: ``"hz"`` (librosa, torchaudio) or ``"mel"`` (Kaldi, TensorFlow).
+        shape: ``"triangle"`` as above; ``"left_width"`` makes the right side of each triangle as
+            wide as its left (SpeechBrain); ``"int_bin"`` moves the edges down to FFT bins, at
+            ``floor((n_fft + 1) e / sample_rate)`` (python_speech_features).
         precision: Arithmetic it is computed in. What was trained on a float32 bank differs from
             a float64 one by up to 5e-4 (ln) in near-silent bins.
 
@@ -111,9 +123,20 @@ def mel_filterbank(
         step = (ends[1] - ends[0]) / (n_mels + 1)
         edges = ends[0] + torch.arange(n_mels + 2, dtype=dtype) * step
         edges_hz = mel_to_hz(edges, mel_scale)
+    if shape == "int_bin":
+        edges = ((n_fft + 1) * edges / sample_rate).floor()
+        bins = torch.arange(n_fft // 2 + 1, dtype=dtype)
     width = edges.diff()[:, None]
-    up = (bins - edges[:-2, None]) / width[:-1]
-    down = (edges[2:, None] - bins) / width[1:]
+    right = width[:-1] if shape == "left_width" else width[1:]
+    end = edges[1:-1, None] + right if shape == "left_width" else edges[2:, None]
+    # Edges on one bin leave a side without width: it has no bins either, so no weight.
+    up = (bins - edges[:-2, None]) / width[:-1].clamp(min=_TINY)
+    down = (end - bins) / right.clamp(min=_TINY)
+    if shape == "int_bin":
+        up = torch.where(bins < edges[1:-1, None], up, torch.inf)
+    if shape == "left_width":
+        slope = (bins - edges[1:-1, None]) / width[:-1]
+        up, down = slope + 1.0, 1.0 - slope
     # Rounded before it is scaled, as librosa does, to be equal to it in every bit.
     weights = torch.minimum(up, down).clamp(min=0.0).to(torch.float32).to(dtype)
     if norm == "slaney":
@@ -128,14 +151,36 @@ def config_filterbank(config: MelConfig) -> Tensor:
     return mel_filterbank(
         config.mel.n_mels,
         config.frame.n_fft,
-        config.wave.sample_rate,
+        config.mel.fb_sample_rate or config.wave.sample_rate,
         f_min=config.mel.f_min,
         f_max=config.f_max,
         mel_scale=config.mel.mel_scale,
         norm=config.mel.fb_norm,
         domain=config.mel.fb_domain,
+        shape=config.mel.fb_shape,
         precision=config.mel.fb_precision,
     )
+
+
+def filterbank_faults(config: MelConfig) -> list[str]:
+    """What is wrong with a filterbank that is possible but poor, each with its remedy.
+
+    An empty filter lies between two FFT bins: its band is 0 whatever the sound. A bank of lower
+    rank than it has bands says the same thing twice, so not even the bands can be told apart.
+    """
+    bank = config_filterbank(config).to(torch.float64)
+    faults = []
+    n_mels, empty = bank.shape[0], (bank.sum(dim=1) == 0).nonzero().flatten().tolist()
+    remedy = "fewer mel.n_mels, a larger frame.n_fft, or a higher mel.f_min"
+    if empty:
+        named = ", ".join(str(band) for band in empty[:5]) + (", ..." if len(empty) > 5 else "")
+        faults.append(f"{len(empty)} of {n_mels} filters are empty ({named}): {remedy} helps")
+    # The eigenvalues of the rows' products are the squares of the singular values.
+    eigenvalues = torch.linalg.eigvalsh(bank @ bank.T)
+    rank = int((eigenvalues > eigenvalues.max() * _RANK_TOLERANCE).sum())
+    if rank < n_mels - len(empty):
+        faults.append(f"{n_mels} bands, but the filterbank has rank {rank}: {remedy} helps")
+    return faults
 
 
 class MelBands(Stage):
@@ -176,6 +221,28 @@ class PowerMelBands(Stage):
         parts = torch.view_as_real(spectrum).flatten(-2)
         parts = parts.square() if parts.requires_grad else parts.square_()
         return (parts @ self.bank)[..., : self.n_mels]
+
+
+class MelExponent(Stage):
+    """Raise every mel to a power, as kapre does after the filterbank."""
+
+    scope = "frame"
+    undo = "exact"
+
+    def __init__(self, exponent: float) -> None:
+        super().__init__()
+        self.exponent = exponent
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """``x ^ exponent``."""
+        if mel.requires_grad and self.exponent < 1.0:
+            # A root has no slope at 0; the smallest normal number there keeps gradients finite.
+            mel = mel.clamp(min=torch.finfo(mel.dtype).tiny)
+        return mel.sqrt() if self.exponent == 0.5 else mel.pow(self.exponent)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """``x ^ (1 / exponent)``."""
+        return x.pow(1.0 / self.exponent)
 
 
 def _at_least_two_columns(matrix: Tensor) -> Tensor:

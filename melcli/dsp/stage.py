@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ class Stage(nn.Module):
     """
 
     scope: Scope
-    undo: ClassVar[Undo] = "never"
+    undo: Undo = "never"
     """How far ``inverse`` leads back: all the way, up to what was clipped, or it has none."""
 
     def inverse(self, x: Tensor) -> Tensor:  # noqa: ARG002, the stages that have one use it
@@ -28,7 +28,10 @@ class Stage(nn.Module):
 
 
 class ItemStage(Stage):
-    """A stage in two steps: measure the whole item, then map its rows one block at a time."""
+    """A stage in two steps: measure the whole item, then map its rows one block at a time.
+
+    Frames that the front end leaves out of its statistics (``scale.tail_mask``) are not measured.
+    """
 
     scope = "item"
 

@@ -1,51 +1,19 @@
-"""From frames to the spectrum that the filterbank is fed: windows, the FFT, magnitudes."""
+"""From frames to the spectrum that the filterbank is fed: windowing, the FFT, magnitudes."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from melcli.dsp.stage import Stage
+from melcli.dsp.windows import window
 
 if TYPE_CHECKING:
     from melcli.config import MelConfig
-    from melcli.config.fields import WindowName
-
-
-def window(name: WindowName, length: int, *, periodic: bool) -> Tensor:
-    """A window by torch's own functions, in their float32 arithmetic.
-
-    ``hann`` is ``0.5 - 0.5 cos(t)`` with ``t = 2 pi n / (M - 1)``, ``hamming`` is
-    ``0.54 - 0.46 cos(t)``, ``blackman`` is ``0.42 - 0.5 cos(t) + 0.08 cos(2 t)``, and ``povey`` is
-    Kaldi's Hann to the power 0.85. ``M`` is ``length``, or ``length + 1`` for a periodic window,
-    which then loses its last sample.
-
-    Args:
-        name: The shape.
-        length: In samples.
-        periodic: Periodic, as for spectra, or symmetric, as for filters.
-
-    Returns:
-        Float32 of shape ``(length,)``. Front ends built on torch.stft have these very bits; a
-        window computed in float64 differs in the last one, and so do near-silent mel bins.
-
-    References:
-        A. V. Oppenheim, R. W. Schafer, *Discrete-Time Signal Processing*, section 7.2;
-        Kaldi, ``src/feat/feature-window.cc``, for ``povey``.
-
-    >>> window("hann", 4, periodic=True)
-    tensor([0.0000, 0.5000, 1.0000, 0.5000])
-    """
-    if name == "hamming":
-        return torch.hamming_window(length, periodic=periodic)
-    if name == "blackman":
-        return torch.blackman_window(length, periodic=periodic)
-    if name == "rectangular":
-        return torch.ones(length)
-    hann = torch.hann_window(length, periodic=periodic)
-    return hann.pow(0.85) if name == "povey" else hann
+    from melcli.config.fields import EpsMode
 
 
 class RemoveDC(Stage):
@@ -75,6 +43,8 @@ class Spectrum(Stage):
         w = window(config.frame.window, config.win_length, periodic=config.frame.window_periodic)
         left = (config.span - config.win_length) // 2
         w = torch.nn.functional.pad(w, (left, config.span - config.win_length - left))
+        # Scaling the window scales the spectrum, at no cost.
+        w = w / _spectrum_divisor(config, w)
         self.register_buffer("window", w, persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -83,22 +53,41 @@ class Spectrum(Stage):
         return spectrum
 
 
+def _spectrum_divisor(config: MelConfig, w: Tensor) -> float:
+    """What the spectrum is divided by: 1, or by a rule.
+
+    ``frame_length`` and ``power_n_fft`` are the root of ``n_fft`` (on the power, ``n_fft``);
+    ``window`` is the root of the window's energy, ``window_sum`` its sum.
+    """
+    rule = config.spec.fft_norm
+    if rule in {"frame_length", "power_n_fft"}:
+        return math.sqrt(config.frame.n_fft)
+    if rule == "window":
+        return float(w.to(torch.float64).square().sum().sqrt())
+    return float(w.to(torch.float64).sum()) if rule == "window_sum" else 1.0
+
+
 class Magnitude(Stage):
-    """``(re^2 + im^2 + eps) ^ (power / 2)``: never a complex ``abs``, which costs five FFTs."""
+    """``(re^2 + im^2 + eps) ^ (power / 2)``: never a complex ``abs``, which costs five FFTs.
+
+    Where ``eps_mode`` is ``"clamp"``, the sum of squares is clamped to ``eps`` instead.
+    """
 
     scope = "frame"
 
-    def __init__(self, power: float, eps: float) -> None:
+    def __init__(self, power: float, eps: float, eps_mode: EpsMode) -> None:
         super().__init__()
         self.power = power
         self.eps = eps
+        self.eps_mode = eps_mode
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """Complex ``(n_rows, n_freqs)`` to real, of the same shape."""
         parts = torch.view_as_real(spectrum)
         energy = parts[..., 0].square() + parts[..., 1].square()
         if self.eps:
-            energy = energy + self.eps
+            clamps = self.eps_mode == "clamp"
+            energy = energy.clamp(min=self.eps) if clamps else energy + self.eps
         if self.power == 2.0:
             return energy
         if torch.is_grad_enabled() and energy.requires_grad:

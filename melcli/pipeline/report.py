@@ -69,6 +69,8 @@ class Report:
     output_bytes: int = 0
     seconds: float = 0.0
     stopped: str = ""
+    warnings: list[str] = field(default_factory=list)
+    """What is poor about the front end."""
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -125,6 +127,7 @@ class Report:
             "ignored": dict(sorted(self.ignored.items())),
             "kept_beside": self.kept_beside,
             "stopped": self.stopped,
+            "warnings": self.warnings,
             "exit_code": self.exit_code,
         }
 
@@ -148,6 +151,8 @@ class Report:
             yield "changed on the way: " + ", ".join(
                 f"{count:,} {note}" for note, count in sorted(self.notes.items())
             )
+        for warning in self.warnings:
+            yield f"warning: {warning}"
         if self.ignored:
             yield "left out: " + ", ".join(
                 f"{count:,} {kind}" for kind, count in self.ignored.most_common(8)

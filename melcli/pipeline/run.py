@@ -17,6 +17,7 @@ import melcli
 from melcli import presets, store
 from melcli.config import MelConfig, OutputConfig, RunConfig
 from melcli.dsp.frontend import FrontEnd
+from melcli.dsp.mel import filterbank_faults
 from melcli.errors import AudioError, DeviceError, StoreError, UsageError
 from melcli.pipeline.batching import Batch, decoded_bytes, make_batches
 from melcli.pipeline.clips import Clip, read_clips
@@ -92,6 +93,7 @@ def extract(
         if books.has_news():
             books.take_over()
             frontend = FrontEnd(config).to(device)
+            report.warnings = filterbank_faults(config)
             worker = _Worker(plan, frontend, out)
             limit = run.failure_limit(len(plan))
             with one_torch_thread():
@@ -154,8 +156,8 @@ def make_header(config: MelConfig, out: OutputConfig, device: torch.device, comm
         command=command,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         melcli_version=melcli.__version__,
-        row_shape=(config.mel.n_mels,),
-        row_labels=("frame", "mel"),
+        row_shape=config.row_shape,
+        row_labels=config.row_labels,
         dtype=out.dtype,
         transpose=config.out.layout == "mel_time",
         overwrite=out.overwrite,

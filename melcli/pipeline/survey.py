@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ def survey(plan: Plan, config: MelConfig, out: OutputConfig, n_workers: int) -> 
     """
     found = Survey(config.name, inputs=len(plan), input_bytes=plan.total_bytes())
     found.ignored = plan.ignored
-    row_bytes = config.mel.n_mels * (2 if out.dtype == "float16" else 4)
+    row_bytes = math.prod(config.row_shape) * (2 if out.dtype == "float16" else 4)
     with ThreadPoolExecutor(n_workers) as pool:
         for start in range(0, len(plan), _PROBED_AT_ONCE):
             some = [plan[i] for i in range(start, min(start + _PROBED_AT_ONCE, len(plan)))]
@@ -143,7 +144,7 @@ def _add(found: Survey, info: reading.AudioInfo, config: MelConfig, out: OutputC
     if fixed and out.long == "chunks":
         n_items *= max(1, -(-at_rate // fixed))
     found.items += n_items
-    found.rows += n_items * frames.n_frames(config, at_rate)
+    found.rows += n_items * frames.n_rows(config, at_rate)
 
 
 def _counts(counts: dict[str, int] | Counter[str]) -> str:
