@@ -24,8 +24,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from melcli.errors import ConfigError
+
 if TYPE_CHECKING:
     from melcli.config import MelConfig
+
+_ENDLESS = 1 << 40
+"""Samples beyond which no recording goes."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ def padded_reach(config: MelConfig, n_samples: int) -> int:
     by_rule = {"center": span // 2, "same": (span - hop) // 2, "same_ceil": (span - hop + 1) // 2}
     # Where the padding depends on the length, the most it can be, or a longer clip might fail.
     by_rule |= {"end": span - 1, "end_cover": hop - 1, "tf_same": span // 2}
+    by_rule |= {"kaldi_round": (span + 1) // 2 - hop % 2}
     return max(frames.left, frames.right, by_rule.get(config.frame.pad, 0))
 
 
@@ -162,12 +168,21 @@ def n_valid(config: MelConfig, n_framed: int, n_frames: int) -> int:
 def shortest(config: MelConfig) -> int:
     """The fewest samples, at the front end's rate, that give a row.
 
+    Raises:
+        ConfigError: If no length does.
+
     >>> from melcli.config import MelConfig
     >>> shortest(MelConfig())  # reflecting 200 samples takes 201
     201
     """
     low, high = 1, 1
     while n_rows(config, high) < 1:
+        if high > _ENDLESS:
+            raise ConfigError(
+                "no audio, however long, gives a frame",
+                None,
+                "look at wave.fix_samples, out.fix_frames, frame.drop_last_frames and the patches",
+            )
         low, high = high + 1, high * 2
     while low < high:  # the count never falls as the waveform grows, so halving finds the edge
         middle = (low + high) // 2
@@ -180,11 +195,9 @@ def shortest(config: MelConfig) -> int:
 
 def _padding_possible(config: MelConfig, n_samples: int) -> bool:
     reach = padded_reach(config, n_samples)
-    if config.frame.pad_mode == "reflect":
-        return reach < n_samples  # the edge sample itself is not repeated
-    if config.frame.pad_mode == "symmetric":
-        return reach <= n_samples
-    return True
+    # The edge sample itself is not repeated, and torch reflects once. Zeros, and Kaldi's symmetric
+    # padding, which goes to and fro as often as it must, need no length.
+    return config.frame.pad_mode != "reflect" or reach < n_samples
 
 
 def _ceil_div(a: int, b: int) -> int:

@@ -87,7 +87,7 @@ def load(name_or_path: str) -> Preset:
         return _read(Path(name_or_path), Path(name_or_path).stem)
     name = ALIASES.get(name_or_path, name_or_path)
     path = folder() / f"{name}.toml"
-    if not path.is_file():
+    if name not in names():
         known = [*ALIASES, *names()]
         near = difflib.get_close_matches(name_or_path, known, n=3, cutoff=0.5)
         raise ConfigError(
@@ -118,11 +118,11 @@ def _resolve_base(tables: dict[str, object], path: Path, depth: int) -> MelConfi
         raise ConfigError(f"its bases go on and on: {base}", path, "end the circle")
     # A relative path counts from the file that names it.
     local = path.parent / base
-    if base.endswith(".toml"):
+    if "/" in base or base.endswith(".toml"):
         base_path = local
     else:
         base_path = folder() / f"{ALIASES.get(base, base)}.toml"
-        if not base_path.is_file():
+        if base_path.stem not in names():
             raise config_error([Problem("base", base, did_you_mean(base, names()))], str(path))
     _, base_tables = _parse(base_path)
     base_tables.pop("about", None)
@@ -133,16 +133,17 @@ def _parse(path: Path) -> tuple[str, dict[str, object]]:
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        cause = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            f"cannot be read: {error.strerror}", path, "melcli configs list shows the named ones"
+            f"cannot be read: {cause}", path, "melcli configs list shows the named ones"
         ) from error
     if len(raw) > _MAX_FILE_BYTES:
         raise ConfigError("is larger than any front end's file", path, "give a .toml file")
     try:
         text = raw.decode()
         return text, dict(tomllib.loads(text))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(
             f"is not TOML: {error}", path, "melcli configs show librosa is one"
         ) from error

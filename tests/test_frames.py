@@ -151,24 +151,8 @@ def test_the_shortest_gives_a_row_and_one_less_gives_none(pad: Padding, pad_mode
                 assert frames.n_frames(config, shortest - 1) == 0
 
 
-RISING = [
-    pytest.param(
-        pad,
-        pad_mode,
-        marks=pytest.mark.xfail(
-            strict=True,
-            reason="what kaldi_round reflects on the right depends on the length: with frames of "
-            "19 and a hop of 6, 8 samples have a frame and 9 have none",
-        )
-        if pad == "kaldi_round" and pad_mode != "constant"
-        else (),
-    )
-    for pad in PADDINGS
-    for pad_mode in PAD_MODES
-]
-
-
-@pytest.mark.parametrize(("pad", "pad_mode"), RISING)
+@pytest.mark.parametrize("pad", PADDINGS)
+@pytest.mark.parametrize("pad_mode", PAD_MODES)
 def test_more_samples_never_give_fewer_rows(pad: Padding, pad_mode: PadMode) -> None:
     """A clip longer than the shortest is never too short, which messages and readers rely on."""
     for span in (2, 3, 5, 8, 13, 19, 20, 24):
@@ -180,10 +164,10 @@ def test_more_samples_never_give_fewer_rows(pad: Padding, pad_mode: PadMode) -> 
 
 
 @pytest.mark.parametrize(
-    ("pad_mode", "shortest"), [("reflect", 201), ("symmetric", 200), ("constant", 1)]
+    ("pad_mode", "shortest"), [("reflect", 201), ("symmetric", 1), ("constant", 1)]
 )
 def test_reflection_takes_what_it_shows(pad_mode: PadMode, shortest: int) -> None:
-    """Reflecting 200 samples takes 201, repeating the edge 200, zeros take none."""
+    """Reflecting 200 samples takes 201; going to and fro, like zeros, takes any number."""
     config = small("center", 400, 160, pad_mode)
     assert config is not None
     assert frames.shortest(config) == shortest
@@ -242,7 +226,6 @@ class EndlessError(Exception):
     """Stands for a loop without an end."""
 
 
-@pytest.mark.xfail(strict=True, reason="the search has no end", raises=EndlessError)
 def test_a_fixed_length_without_a_frame_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A front end that cannot give a frame is told as one, where it is made or first asked."""
     count, asked = frames.n_frames, 0
@@ -255,5 +238,5 @@ def test_a_fixed_length_without_a_frame_is_an_error(monkeypatch: pytest.MonkeyPa
         return count(config, n_samples)
 
     monkeypatch.setattr(frames, "n_frames", counted)
-    with pytest.raises(ConfigError, match="fix_samples"):
+    with pytest.raises(ConfigError, match="no audio, however long"):
         frames.shortest(MelConfig(wave=Wave(fix_samples=100)))

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import itertools
 import json
-import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -109,7 +109,7 @@ def _fits(value: object, annotation: object) -> bool:
         right_length = isinstance(value, tuple) and (not fixed or len(value) == len(choices))
         return right_length and all(map(_fits, value, kinds))  # type: ignore[call-overload]
     if annotation is float:
-        return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
+        return type(value) in {int, float} and abs(value) <= _LARGEST  # type: ignore[arg-type]
     return type(value) is annotation
 
 
@@ -122,13 +122,19 @@ def _expected(annotation: object) -> str:
         return " or ".join(_expected(choice) for choice in choices)
     if origin is tuple:
         kinds = typing.get_args(annotation)
-        return "a list" if kinds[-1] is Ellipsis else "a list of two numbers"
+        if kinds[-1] is Ellipsis:
+            return "a list of numbers" if kinds[0] is float else "a list"
+        return "[low, high]" if kinds[0] is float else "a list of two whole numbers"
     return {int: "a whole number", float: "a number", bool: "true or false"}.get(
         typing.cast("type", annotation), "text"
     )
 
 
 _UNIONS = (types.UnionType, typing.Union)  # what X | Y is depends on X and Y
+
+_LARGEST = sys.float_info.max
+_SMALLEST = 2.0**-126
+"""The least normal float32: what is smaller may be 0 where it is used."""
 
 Rule = Callable[[Any], str]
 _RULES: list[tuple[tuple[str, ...], Rule]] = []
@@ -188,7 +194,7 @@ def _band_is_a_band(c: Any) -> str:  # noqa: ANN401
 
 @_rule("log.floor", "log.floor_mode", "log.log")
 def _logarithm_has_a_floor(c: Any) -> str:  # noqa: ANN401
-    guarded = c.log.floor_mode != "none" and c.log.floor > 0
+    guarded = c.log.floor_mode != "none" and c.log.floor >= _SMALLEST
     if c.log.log != "none" and not guarded:
         return "must be above 0, with a log.floor_mode, since the logarithm of silence is -inf"
     return ""
@@ -204,6 +210,21 @@ def _range_has_a_reference(c: Any) -> str:  # noqa: ANN401
 @_rule("log.range_subtract", "log.range_ref")
 def _subtracts_a_reference(c: Any) -> str:  # noqa: ANN401
     return "needs a log.range_ref" if c.log.range_subtract and c.log.range_ref == "none" else ""
+
+
+@_rule("wave.wave_gain")
+def _gain_leaves_something(c: Any) -> str:  # noqa: ANN401
+    return "must not be 0" if abs(c.wave.wave_gain) < _SMALLEST else ""
+
+
+@_rule("log.log_mult")
+def _log_factor_leaves_something(c: Any) -> str:  # noqa: ANN401
+    return "must not be 0" if abs(c.log.log_mult) < _SMALLEST else ""
+
+
+@_rule("log.gain")
+def _mel_gain_is_positive(c: Any) -> str:  # noqa: ANN401
+    return "must be above 0" if c.log.gain < _SMALLEST else ""
 
 
 @_rule("mel.mel_exponent")
@@ -244,7 +265,7 @@ def _patches_have_a_hop(c: Any) -> str:  # noqa: ANN401
 @_rule("scale.scale", "mel.n_mels")
 def _divisors_fit(c: Any) -> str:  # noqa: ANN401
     return _one_a_band(c.scale.scale, c.mel.n_mels) or (
-        "must not be 0" if 0 in _values(c.scale.scale) else ""
+        "must not be 0" if any(abs(v) < _SMALLEST for v in _values(c.scale.scale)) else ""
     )
 
 
@@ -263,8 +284,15 @@ def _clip_is_a_range(c: Any) -> str:  # noqa: ANN401
     return _low_high(c.scale.clip)
 
 
-@_rule("frame.window", "frame.window_periodic", "frame.win_length", "frame.n_fft")
+@_rule("frame.window")
 def _window_is_known(c: Any) -> str:  # noqa: ANN401
+    return window_complaint(c.frame.window)
+
+
+@_rule("frame.window", "frame.window_periodic", "frame.win_length", "frame.n_fft")
+def _window_has_that_length(c: Any) -> str:  # noqa: ANN401
+    if window_complaint(c.frame.window):
+        return ""  # told already
     length = c.frame.n_fft if c.frame.win_length is None else c.frame.win_length
     return window_complaint(c.frame.window, length, periodic=c.frame.window_periodic)
 

@@ -47,6 +47,8 @@ class MelConfig:
     """What people call it. No part of the digest."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise config_error([Problem("name", self.name, "must be text")], None)
         problems = find_problems({group: getattr(self, group) for group in GROUPS})
         if problems:
             raise config_error(problems, None)
@@ -140,7 +142,7 @@ class MelConfig:
         """
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"is not TOML: {error}", source) from error
         return cls().overlaid(tables, source)
 
@@ -228,20 +230,24 @@ def parse_setting(text: str) -> tuple[str, object]:
         raise ConfigError(f"--set {text}: is not KEY=VALUE", None, "write it as mel.n_mels=64")
     try:
         parsed: object = tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         parsed = value.strip()
     return key.strip(), parsed
+
+
+def _hex(value: float) -> str:
+    return (float(value) + 0.0).hex()  # -0.0 and 0.0 are one number
 
 
 def _canonical(value: object, annotation: object) -> str:
     """One spelling for each value, the same in every version and on every platform."""
     if isinstance(value, tuple):
-        spelt = (json.dumps(v) if isinstance(v, str) else float(v).hex() for v in value)
+        spelt = (json.dumps(v) if isinstance(v, str) else _hex(v) for v in value)
         return "[" + ",".join(spelt) + "]"
     if (
         isinstance(value, int | float)
         and not isinstance(value, bool)
         and "float" in str(annotation)
     ):
-        return float(value).hex()  # 1 and 1.0 are one value of a float field
+        return _hex(value)  # 1 and 1.0 are one value of a float field
     return json.dumps(value)

@@ -186,6 +186,9 @@ class FrontEnd(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Mels ``(..., n_mels, n_frames)`` of waveforms ``(..., n_samples)``, each by itself."""
+        if waveform.shape[:-1].numel() == 0:
+            n_rows = frames.n_rows(self.config, waveform.shape[-1])
+            return waveform.new_empty(*waveform.shape[:-1], *self.row_shape, n_rows)
         flat = waveform.reshape(-1, waveform.shape[-1])
         mels = torch.stack([rows.T for rows in self.rows(list(flat))])
         return mels.reshape(*waveform.shape[:-1], *mels.shape[1:])
@@ -290,10 +293,21 @@ def _place(config: MelConfig, waveform: Tensor, framing: frames.Framing, room: T
         return
     # Reflection leaves the edge sample out, the symmetric kind repeats it.
     skip = 1 if config.frame.pad_mode == "reflect" else 0
+    if max(left, right) + skip > n:
+        waveform = _to_and_fro(waveform, left, max(0, right))
+        room[: waveform.shape[-1]] = waveform
+        return
     if left > 0:
         room[:left] = waveform[skip : skip + left].flip(0)
     if right > 0:
         room[left + n : left + n + right] = waveform[n - skip - right : n - skip].flip(0)
+
+
+def _to_and_fro(waveform: Tensor, left: int, right: int) -> Tensor:
+    """Extend a waveform that is shorter than its padding, symmetrically, as Kaldi does."""
+    n = waveform.shape[-1]
+    phase = torch.arange(-left, n + right, device=waveform.device) % (2 * n)
+    return waveform[torch.minimum(phase, 2 * n - 1 - phase)]
 
 
 def _through(stages: nn.ModuleList, x: Tensor) -> Tensor:

@@ -235,9 +235,13 @@ class MelExponent(Stage):
 
     def forward(self, mel: Tensor) -> Tensor:
         """``x ^ exponent``."""
-        if mel.requires_grad and self.exponent < 1.0:
-            # A root has no slope at 0; the smallest normal number there keeps gradients finite.
-            mel = mel.clamp(min=torch.finfo(mel.dtype).tiny)
+        if not mel.requires_grad:
+            return self._root(mel)
+        # A root has no slope at 0: silence stays 0, and what leads there gets no gradient.
+        sounds = mel > 0
+        return torch.where(sounds, self._root(torch.where(sounds, mel, 1.0)), 0.0)
+
+    def _root(self, mel: Tensor) -> Tensor:
         return mel.sqrt() if self.exponent == 0.5 else mel.pow(self.exponent)
 
     def inverse(self, x: Tensor) -> Tensor:

@@ -90,8 +90,12 @@ class Magnitude(Stage):
             energy = energy.clamp(min=self.eps) if clamps else energy + self.eps
         if self.power == 2.0:
             return energy
-        if torch.is_grad_enabled() and energy.requires_grad:
-            # The root has no slope at 0; the smallest normal number there keeps gradients finite.
-            energy = energy.clamp(min=torch.finfo(energy.dtype).tiny)
+        if not energy.requires_grad:
+            return self._root(energy)
+        # The root has no slope at 0: silence stays 0, and what leads there gets no gradient.
+        sounds = energy > 0
+        return torch.where(sounds, self._root(torch.where(sounds, energy, 1.0)), 0.0)
+
+    def _root(self, energy: Tensor) -> Tensor:
         magnitude = energy.sqrt()
         return magnitude if self.power == 1.0 else magnitude.pow(self.power)

@@ -165,8 +165,8 @@ def _resample(waveform: Tensor, sample_rate: int, config: MelConfig, name: str) 
 
 def _fit_length(clip: Clip, config: MelConfig, long: LongRule, name: str) -> list[Clip]:
     fixed, n_samples = config.wave.fix_samples, clip.waveform.shape[0]
-    needed = frames.shortest(config)
-    if n_samples < needed:
+    if frames.n_rows(config, n_samples) < 1:
+        needed = frames.shortest(config)
         raise AudioError(
             f"is too short: {n_samples} samples at {config.wave.sample_rate} Hz, "
             f"this front end needs at least {needed}",

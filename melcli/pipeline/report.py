@@ -159,16 +159,19 @@ class Report:
             )
         if self.kept_beside:
             yield f"kept {self.kept_beside:,} of an earlier run that are not among these inputs"
+        yield from self._failure_lines()
+        if self.stopped:
+            yield f"stopped: {self.stopped}"
+        elif self.output_bytes:
+            yield f"{self.output}  {size(self.output_bytes)}"
+
+    def _failure_lines(self) -> Iterator[str]:
         for name, outcome in self.failures:
             yield f"failed: {name}: {outcome.cause}"
             if outcome.remedy:
                 yield f"  try: {outcome.remedy}"
         if self.failed > len(self.failures):
             yield f"failed: {self.failed - len(self.failures):,} more; --report FILE lists all"
-        if self.stopped:
-            yield f"stopped: {self.stopped}"
-        elif self.output_bytes:
-            yield f"{self.output}  {size(self.output_bytes)}"
 
 
 def plural(count: int, noun: str) -> str:

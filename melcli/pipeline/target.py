@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from melcli import frames
 from melcli.errors import UsageError
 from melcli.pipeline.plan import Plan, Selection, make_plan
 
@@ -41,7 +42,12 @@ def output_path(output: str | os.PathLike[str]) -> Path:
 def plan_inputs(
     selection: Selection, path: Path | None, config: MelConfig, out: OutputConfig
 ) -> Plan:
-    """The plan, checked for collisions of ids and, for a folder, of the files in it."""
+    """The plan, checked for collisions of ids and, for a folder, of the files in it.
+
+    Raises:
+        ConfigError: If no audio, however long, gives this front end a frame.
+    """
+    frames.shortest(config)  # complains where no audio gives a frame
     splits = config.wave.channels == "each" or long_rule(config, out) == "chunks"
     stores_by: Callable[[str], str] | None = None
     if path is not None and path.suffix.lower() not in _HDF5:

@@ -36,7 +36,6 @@ layout = "time_mel"
 """
 
 
-WINDOWS = '"hann", "hamming", "povey", "rectangular", "blackman"'
 NO_FLOOR = "must be above 0, with a log.floor_mode, since the logarithm of silence is -inf"
 
 
@@ -55,11 +54,11 @@ def test_all_problems_are_told_at_once() -> None:
         "  frame.hop_lenght = 160: unknown key; did you mean frame.hop_length?",
         '  wave.sample_rate = "16k": must be a whole number',
         "  frame.n_fft = 1: must be at least 2",
-        f'  frame.window = "hanning": must be one of {WINDOWS}',
         "  mel.n_mels = true: must be a whole number",
         '  mel.mel_scale = "mel": must be one of "htk", "slaney"',
         f"  log.floor = 0.0: {NO_FLOOR}",
         "  scale.clip = [1, -1]: must be [low, high]",
+        '  frame.window = "hanning": is no window; did you mean "hann"?',
     ]
 
 
@@ -115,7 +114,7 @@ def test_tables_and_keys_are_not_confused(text: str, complaint: str) -> None:
         ("mel.f_max", float("inf"), "must be a number"),
         ("mel.f_max", "8k", "must be a number"),
         ("frame.frame_dc", 1, "must be true or false"),
-        ("frame.window", 1, "must be one of"),
+        ("frame.window", 1, "must be text or a list"),
         ("frame.win_length", 0, "must be at least 1"),
         ("wave.channels", True, "must be one of .* or a whole number"),
         ("wave.channels", -1, "counts from 0"),
@@ -169,14 +168,12 @@ def test_creation_is_checked_too() -> None:
         MelConfig(frame=Frame(n_fft=-1), mel=Mel(n_mels=0), scale=Scale(clip=(1, 0)))
 
 
-@pytest.mark.xfail(strict=True, reason="math.isfinite overflows", raises=OverflowError)
 def test_a_number_beyond_floats_is_no_number() -> None:
     """TOML's whole numbers have no end, and those beyond float64 are told like inf."""
     with pytest.raises(ConfigError, match=r"mel\.f_max"):
         MelConfig().updated({"mel.f_max": 10**400})
 
 
-@pytest.mark.xfail(strict=True, reason="1e-50 is above 0 in float64, where it is checked")
 def test_a_floor_that_float32_cannot_hold_is_no_floor() -> None:
     """The floor is there so that the logarithm of silence is finite."""
     with pytest.raises(ConfigError, match=r"log\.floor"):

@@ -49,6 +49,11 @@ def choices(kind: type, name: str) -> st.SearchStrategy[Any]:
     return st.sampled_from(typing.get_args(typing.get_type_hints(kind)[name]))
 
 
+WINDOWS: st.SearchStrategy[str | tuple[str | float, ...]] = st.sampled_from(
+    ["hann", "povey", ("kaiser", 8.0), "boxcar"]
+)
+
+
 def pairs() -> st.SearchStrategy[tuple[float, float] | None]:
     """A range, or none."""
     ends = st.tuples(st.floats(-100, 0), st.floats(0.5, 100))
@@ -81,7 +86,7 @@ def configs(draw: st.DrawFn) -> MelConfig:
                 hop_length=draw(st.integers(1, 2048)),
                 win_length=draw(st.one_of(st.none(), st.integers(1, 4096))),
                 frame_span=draw(choices(Frame, "frame_span")),
-                window=draw(choices(Frame, "window")),
+                window=draw(WINDOWS),
                 window_periodic=draw(st.booleans()),
                 pad=draw(choices(Frame, "pad")),
                 pad_mode=draw(choices(Frame, "pad_mode")),
@@ -204,7 +209,7 @@ def test_every_field_is_part_of_the_digest(
     monkeypatch.setattr("melcli.config.mel.find_problems", lambda _groups: [])
     value = getattr(getattr(unusual, group), field.name)
     assert value != field.default, "the fixture must differ from the default"
-    other = {str: "another", int: 2, float: 2.0, bool: not value, tuple: (-7.0, 7.0, 9.0)}
+    other = {str: "another", int: 7, float: 2.0, bool: not value, tuple: (-7.0, 7.0, 9.0)}
     draft = dataclasses.replace(getattr(unusual, group), **{field.name: other[type(value)]})
     assert dataclasses.replace(unusual, **{group: draft}).digest != unusual.digest
 
@@ -261,7 +266,6 @@ def test_the_digest_is_of_values_not_of_spellings(spellings: tuple[str, ...]) ->
     assert len({MelConfig.from_toml(text).digest for text in spellings}) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="float.hex tells -0.0 from 0.0")
 def test_minus_zero_is_zero() -> None:
     """The same number has the same digest, whatever its sign."""
     assert MelConfig(mel=Mel(f_min=-0.0)).digest == MelConfig().digest
@@ -279,8 +283,9 @@ def test_toml_comes_home(config: MelConfig) -> None:
     assert back.to_toml() == text
 
 
-def test_toml_holds_every_field(unusual: MelConfig) -> None:
+def test_toml_holds_every_field(unusual: MelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of a front end is left to the defaults of the version that reads it."""
+    monkeypatch.setattr("melcli.config.mel.find_problems", lambda _groups: [])
     tables = tomllib.loads(unusual.to_toml())
     name = tables.pop("name")
     assert name == "unusual"

@@ -10,8 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melcli.dsp.compression import Clip, DynamicRange, Floor, Logarithm, Scaling, UtteranceMinMax
-from melcli.dsp.mel import MelBands
+from melcli.dsp.compression import (
+    Clip,
+    DynamicRange,
+    Floor,
+    Logarithm,
+    MelGain,
+    Scaling,
+    UtteranceMinMax,
+)
+from melcli.dsp.mel import MelBands, MelExponent
 from melcli.dsp.stage import ItemStage, Stage
 from melcli.dsp.stft import Spectrum
 from melcli.dsp.waveform import Gain
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
     from melcli.config.fields import FloorMode, LogBase
 
 EXACT = {
+    "mel gain": MelGain(1000.0),
+    "square root": MelExponent(0.5),
     "gain": Gain(32768.0),
     "ln": Logarithm("ln", 1.0),
     "log10": Logarithm("log10", 1.0),
@@ -117,7 +127,7 @@ def test_logarithms_by_hand(base: LogBase, factor: float, expected: float) -> No
 def test_dynamic_range_hangs_from_the_maximum_of_the_item() -> None:
     """Everything is lifted to ``width`` below the loudest bin; above that nothing changes."""
     rows = torch.tensor([[10.0, -100.0], [3.0, 2.0]])
-    stage = DynamicRange(8.0)
+    stage = DynamicRange(8.0, subtract=False)
     assert run(stage, rows).tolist() == [[10.0, 2.0], [3.0, 2.0]]
     assert stage.inverse(rows) is rows
 

@@ -46,18 +46,6 @@ CONFIGS: dict[str, MelConfig] = {
 }
 """Every preset, and the settings that measure differently in one row or one column."""
 
-GUARDED = [
-    pytest.param(
-        name,
-        marks=pytest.mark.xfail(
-            strict=True, reason="Magnitude lifts silence to 1e-19 where gradients are asked for"
-        )
-        if name in {"power 0.3 in odd blocks", "magnitudes without a logarithm"}
-        else (),
-    )
-    for name in CONFIGS
-]
-
 
 class Alone:
     """Recordings of many lengths, and the mel that each gives by itself."""
@@ -174,7 +162,7 @@ def test_gradients_are_finite(name: str, what: str, recording: torch.Tensor) -> 
         assert float(waveform.grad.abs().max()) > 0
 
 
-@pytest.mark.parametrize("name", GUARDED)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_asking_for_gradients_changes_no_number(name: str, recording: torch.Tensor) -> None:
     """A mel that was trained on is the mel that was extracted."""
     frontend = FrontEnd(CONFIGS[name])
