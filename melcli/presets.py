@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from melcli.config import MelConfig
 from melcli.config.checks import Problem, config_error, did_you_mean
-from melcli.errors import ConfigError
+from melcli.errors import ConfigError, UsageError
 
 ALIASES: Mapping[str, str] = {
     "desed": "dcase-task4-desed-16k",
+    "kapre": "kapre-das",
+    "keras": "keras-default",
     "librosa": "librosa-default-db",
+    "nnaudio": "nnaudio-default",
+    "torchaudio": "torchaudio-default-db",
 }
 """Short names of the systems that people come from."""
 
 DEFAULT = "librosa"
+
+GROUPS = (
+    "speech recognition and speech encoders",
+    "speaker embedding",
+    "text-to-speech and vocoders",
+    "audio tagging and self-supervised audio",
+    "DCASE baselines",
+    "music and transcription",
+    "mel losses of neural codecs",
+    "library defaults",
+)
+"""The headings that front ends are listed under, in this order."""
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_BASES = 8
@@ -30,7 +47,8 @@ class About:
 
     Args:
         group: Heading it is listed under.
-        summary: One line: what it is for.
+        summary: At most 49 characters, for a column of a table: what it is for.
+        also: Other models and recipes that compute the same, for people to search.
         source: Where its constants were read.
         compared_with: The original, with its version, whose output was compared.
         tolerance: The largest difference allowed in that comparison.
@@ -39,6 +57,7 @@ class About:
 
     group: str = ""
     summary: str = ""
+    also: tuple[str, ...] = ()
     source: str = ""
     compared_with: str = ""
     tolerance: str = ""
@@ -54,6 +73,16 @@ class Preset:
     text: str
     about: About
     config: MelConfig
+
+    @property
+    def aliases(self) -> list[str]:
+        """Its short names."""
+        return [alias for alias, name in ALIASES.items() if name == self.name]
+
+    @property
+    def words(self) -> list[str]:
+        """All that it can be found by."""
+        return [self.name, *self.aliases, *self.about.also, self.about.summary]
 
 
 def folder() -> Path:
@@ -73,6 +102,58 @@ def presets() -> Iterator[Preset]:
         yield load(name)
 
 
+def holds(text: str, part: str | None) -> bool:
+    """Whether a text has that part, whatever the case; None is part of everything."""
+    return part is None or part.casefold() in text.casefold()
+
+
+def by_group(found: Iterable[Preset]) -> dict[str, list[Preset]]:
+    """Front ends under their headings, in the order of :data:`GROUPS`."""
+    headings: dict[str, list[Preset]] = {group: [] for group in GROUPS}
+    for preset in found:
+        headings.setdefault(preset.about.group, []).append(preset)
+    return {group: members for group, members in headings.items() if members}
+
+
+def search(
+    word: str | None = None, *, sample_rate: int | None = None, group: str | None = None
+) -> list[Preset]:
+    """The front ends that fit all that is asked.
+
+    Args:
+        word: Part of a name, an alias, a summary, or a model that uses it; case does not matter.
+        sample_rate: Rate it works at, in Hz.
+        group: Part of the heading it is listed under.
+
+    Raises:
+        UsageError: If there is none, with the nearest.
+    """
+    known = list(presets())
+    in_group = [p for p in known if holds(p.about.group, group)]
+    named = [p for p in in_group if any(holds(text, word) for text in p.words)]
+    found = [p for p in named if sample_rate in {None, p.config.wave.sample_rate}]
+    if found:
+        return found
+    if not in_group:
+        raise UsageError(
+            f"no group has {group} in its name", None, "one of " + ", ".join(by_group(known))
+        )
+    if not named:
+        near = _nearest(str(word), (text for preset in in_group for text in preset.words[:-1]))
+        where = f" in {', '.join(by_group(in_group))}" if group else ""
+        raise UsageError(
+            f"no front end{where} has {word} in its name, summary or models", None,
+            f"did you mean {' or '.join(near)}?" if near else "melcli configs list shows all",
+        )  # fmt: skip
+    wanted = sample_rate or 0
+    rates = sorted({p.config.wave.sample_rate for p in named}, key=lambda rate: abs(rate - wanted))
+    nearest = ", ".join(map(str, rates[:3]))
+    raise UsageError(
+        f"none of {len(named)} front ends works at {wanted} Hz", None,
+        f"{nearest} are the nearest; audio of any rate is resampled to the front end's",
+    )  # fmt: skip
+
+
 def load(name_or_path: str) -> Preset:
     """The front end of that name, or the file at that path.
 
@@ -87,9 +168,8 @@ def load(name_or_path: str) -> Preset:
         return _read(Path(name_or_path), Path(name_or_path).stem)
     name = ALIASES.get(name_or_path, name_or_path)
     path = folder() / f"{name}.toml"
-    if name not in names():
-        known = [*ALIASES, *names()]
-        near = difflib.get_close_matches(name_or_path, known, n=3, cutoff=0.5)
+    if not os.path.isfile(path):  # noqa: PTH113, False for names that no file can have
+        near = _used_by(name_or_path) or _nearest(name_or_path, [*ALIASES, *names()])
         raise ConfigError(
             f"there is no front end named {name_or_path}",
             None,
@@ -97,6 +177,18 @@ def load(name_or_path: str) -> Preset:
             + "melcli configs list shows all; a file of your own is ./NAME.toml",
         )
     return _read(path, name)
+
+
+def _nearest(word: str, known: Iterable[str]) -> list[str]:
+    spelt = {text.casefold(): text for text in known}
+    near = difflib.get_close_matches(word.casefold(), spelt, n=3, cutoff=0.5)
+    return [spelt[text] for text in near]
+
+
+def _used_by(model: str) -> list[str]:
+    """The front ends that a model of this name uses."""
+    wanted = model.casefold()
+    return [p.name for p in presets() if wanted in map(str.casefold, p.about.also)]
 
 
 def _read(path: Path, name: str) -> Preset:
@@ -122,7 +214,7 @@ def _resolve_base(tables: dict[str, object], path: Path, depth: int) -> MelConfi
         base_path = local
     else:
         base_path = folder() / f"{ALIASES.get(base, base)}.toml"
-        if base_path.stem not in names():
+        if not os.path.isfile(base_path):  # noqa: PTH113, likewise
             raise config_error([Problem("base", base, did_you_mean(base, names()))], str(path))
     _, base_tables = _parse(base_path)
     base_tables.pop("about", None)
@@ -160,11 +252,11 @@ def _about(table: object, path: Path) -> About:
         if key not in fields:
             near = did_you_mean(key, fields)
             problems.append(Problem(f"about.{key}", value, near))
-        elif key == "notes":
-            if isinstance(value, list) and all(isinstance(note, str) for note in value):
+        elif fields[key].default == ():
+            if isinstance(value, list) and all(isinstance(text, str) for text in value):
                 values[key] = tuple(value)
             else:
-                problems.append(Problem("about.notes", value, "must be a list of text"))
+                problems.append(Problem(f"about.{key}", value, "must be a list of text"))
         elif isinstance(value, str):
             values[key] = value
         else:

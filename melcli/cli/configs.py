@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from melcli.cli.funnel import debug_option, tell
 from melcli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from melcli.presets import Preset
 
 
 @click.group()
@@ -22,33 +28,36 @@ def configs() -> None:
 
 
 @configs.command("list")
+@click.argument("word", required=False)
+@click.option("--rate", type=int, metavar="HZ", help="Only those that work at this sample rate.")
+@click.option("--group", metavar="TEXT", help="Only groups with this in their heading.")
 @debug_option
-def list_configs() -> None:
-    """List them, with what tells them apart.
+def list_configs(word: str | None, rate: int | None, group: str | None) -> None:
+    """List them, or those that have WORD in their name or use.
+
+    WORD is looked for in names, short names (in brackets), summaries, and the models that compute
+    the same. FFT/HOP are samples; MELS is 80x7 where seven frames of 80 bands make a row.
 
     \b
         melcli configs list
+        melcli configs list whisper
+        melcli configs list --group text --rate 24000
     """
     from melcli import presets
 
-    rows = [("NAME", "RATE", "FFT/HOP", "MELS", "LOG", "FOR")]
-    for preset in presets.presets():
-        config = preset.config
-        short = [alias for alias, name in presets.ALIASES.items() if name == preset.name]
-        rows.append(
-            (
-                preset.name + "".join(f" ({alias})" for alias in short),
-                str(config.wave.sample_rate),
-                f"{config.frame.n_fft}/{config.frame.hop_length}",
-                str(config.mel.n_mels),
-                _log(config.log.log, config.log.log_mult),
-                preset.about.summary,
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    found = presets.search(word, sample_rate=rate, group=group)
+    rows = {preset.name: _row(preset) for preset in found}
+    head = ("NAME", "RATE", "FFT/HOP", "MELS", "LOG", "FOR")
+    widths = [max(map(len, column)) for column in zip(head, *rows.values(), strict=True)]
+    click.echo(_line(head, widths))
+    for heading, members in presets.by_group(found).items():
+        click.echo(f"\n{heading}")
+        for preset in members:
+            line = _line(rows[preset.name], widths)
+            click.echo(line)
+            if word and not presets.holds(line, word):
+                users = [user for user in preset.about.also if presets.holds(user, word)]
+                click.echo(f"    used by {', '.join(users)}")
 
 
 @configs.command("show")
@@ -97,6 +106,23 @@ def check_configs(names: tuple[str, ...]) -> None:
                 click.echo(f"  warning: {fault}")
     if faulty:
         sys.exit(ConfigError.exit_code)
+
+
+def _row(preset: Preset) -> tuple[str, ...]:
+    config = preset.config
+    stack = f"x{config.out.stack}" if config.out.stack > 1 else ""
+    return (
+        preset.name + "".join(f" ({alias})" for alias in preset.aliases),
+        str(config.wave.sample_rate),
+        f"{config.frame.n_fft}/{config.frame.hop_length}",
+        f"{config.mel.n_mels}{stack}",
+        _log(config.log.log, config.log.log_mult),
+        preset.about.summary,
+    )
+
+
+def _line(cells: Iterable[str], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _log(base: str, factor: float) -> str:

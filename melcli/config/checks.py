@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import json
 import sys
@@ -50,7 +51,7 @@ def find_problems(groups: Mapping[str, Any]) -> list[Problem]:
     """
     problems = []
     for group, values in groups.items():
-        annotations = typing.get_type_hints(type(values))
+        annotations = _annotations(type(values))
         for field in dataclasses.fields(values):
             value = getattr(values, field.name)
             complaint = _complaint(value, annotations[field.name], field.metadata["low"])
@@ -86,6 +87,12 @@ def toml_value(value: object) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml_value(v) for v in value) + "]"
     return str(value)
+
+
+@functools.cache
+def _annotations(group: type) -> dict[str, object]:
+    """The types of a group's fields. They do not change, and take longest to find."""
+    return typing.get_type_hints(group)
 
 
 def _complaint(value: object, annotation: object, low: float | None) -> str:
