@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import itertools
 import json
 import sys
@@ -21,6 +20,8 @@ from melcli.errors import ConfigError
 ALL_KEYS = tuple(
     f"{group}.{field.name}" for group, kind in GROUPS.items() for field in dataclasses.fields(kind)
 )
+
+_ANNOTATIONS = {group: typing.get_type_hints(kind) for group, kind in GROUPS.items()}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def find_problems(groups: Mapping[str, Any]) -> list[Problem]:
     """
     problems = []
     for group, values in groups.items():
-        annotations = _annotations(type(values))
+        annotations = _ANNOTATIONS[group]
         for field in dataclasses.fields(values):
             value = getattr(values, field.name)
             complaint = _complaint(value, annotations[field.name], field.metadata["low"])
@@ -87,12 +88,6 @@ def toml_value(value: object) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml_value(v) for v in value) + "]"
     return str(value)
-
-
-@functools.cache
-def _annotations(group: type) -> dict[str, object]:
-    """The types of a group's fields. They do not change, and take longest to find."""
-    return typing.get_type_hints(group)
 
 
 def _complaint(value: object, annotation: object, low: float | None) -> str:
