@@ -154,6 +154,11 @@ def search(
     )  # fmt: skip
 
 
+def is_named(config: MelConfig) -> bool:
+    """Tell whether a config is the named front end that its name says, unchanged."""
+    return config.name in names() and load(config.name).config == config
+
+
 def load(name_or_path: str) -> Preset:
     """The front end of that name, or the file at that path.
 

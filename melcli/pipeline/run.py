@@ -93,7 +93,8 @@ def extract(
         if books.has_news():
             books.take_over()
             frontend = FrontEnd(config).to(device)
-            report.warnings = filterbank_faults(config)
+            # A named front end is as its original is: nothing to choose, so nothing to warn of.
+            report.warnings = [] if presets.is_named(config) else filterbank_faults(config)
             worker = _Worker(plan, frontend, out)
             limit = run.failure_limit(len(plan))
             with one_torch_thread():
