@@ -1,14 +1,18 @@
-# Everything runs in .venv, which the first command makes: only Python 3.11+ and make are needed.
+# Everything runs in .venv, and make peers in .venv-peers, which the first command makes: only
+# Python 3.11+ and make are needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PEERS := .venv-peers/bin
+PEERS_INSTALLED := .venv-peers/installed
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test peers check format clean
 
 help:
 	@echo "make demo     install, extract examples/audio into demo/mels.h5, show what it holds"
 	@echo "make test     the test suite, doctests included"
+	@echo "make peers    random front ends against librosa, nnAudio, Keras, Kaldi, transformers, ..."
 	@echo "make check    format, lint, types, layers, stale documents"
 	@echo "make format   let ruff format and mend what it can"
 	@echo "make clean    remove what these made"
@@ -20,6 +24,11 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q
+
+# More examples, other ones in every run: make peers PROFILE=soak
+PROFILE ?= peers
+peers: $(PEERS_INSTALLED)
+	$(PEERS)/python -m pytest -q peers --hypothesis-profile=$(PROFILE)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -34,7 +43,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch comes first and pinned, so that the open range of pyproject.toml installs no other build.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -43,4 +52,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	@touch $@
+
+# What declares torch comes last and alone, so that it cannot bring another build of it.
+$(PEERS_INSTALLED): pyproject.toml constraints.txt peers/requirements.txt peers/requirements-torch.txt
+	$(PYTHON) -c 'import sys; sys.exit("melcli needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv-peers
+	$(PEERS)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PEERS)/python -m pip install --quiet --constraint constraints.txt torch
+	$(PEERS)/python -m pip install --quiet --constraint constraints.txt --requirement peers/requirements.txt --group test --editable .
+	$(PEERS)/python -m pip install --quiet --no-deps --requirement peers/requirements-torch.txt
 	@touch $@
