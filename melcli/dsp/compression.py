@@ -213,9 +213,9 @@ class UtteranceMeanVar(ItemStage):
         squares = _block_sum(rows, mean)
         variance = squares / max(1, n - self.ddof)
         if self.eps_mode == "var":
-            deviation = (variance + self.eps).sqrt()
+            deviation = _safe_root(variance + self.eps)
         else:
-            deviation = variance.sqrt() + self.eps
+            deviation = _safe_root(variance) + self.eps
         return torch.stack([mean, _one_for_zero(deviation)]).to(rows.dtype)
 
     def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
@@ -231,6 +231,12 @@ def _block_sum(rows: Tensor, mean: Tensor | None = None) -> Tensor:
         values = block.to(torch.float64)
         total = total + (values if mean is None else (values - mean).square()).sum(dim=0)
     return total
+
+
+def _safe_root(variance: Tensor) -> Tensor:
+    """The root, with no slope at 0 instead of an infinite one."""
+    varies = variance > 0
+    return torch.where(varies, torch.where(varies, variance, 1.0).sqrt(), 0.0)
 
 
 def _one_for_zero(divisor: Tensor) -> Tensor:

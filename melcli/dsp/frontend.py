@@ -185,12 +185,15 @@ class FrontEnd(nn.Module):
         return self.config.row_shape
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Mels ``(..., n_mels, n_frames)`` of waveforms ``(..., n_samples)``, each by itself."""
+        """Mels ``(..., *row_shape, n_rows)`` of waveforms ``(..., n_samples)``, each by itself.
+
+        In most front ends that is ``(..., n_mels, n_frames)``.
+        """
         if waveform.shape[:-1].numel() == 0:
             n_rows = frames.n_rows(self.config, waveform.shape[-1])
             return waveform.new_empty(*waveform.shape[:-1], *self.row_shape, n_rows)
         flat = waveform.reshape(-1, waveform.shape[-1])
-        mels = torch.stack([rows.T for rows in self.rows(list(flat))])
+        mels = torch.stack([rows.movedim(0, -1) for rows in self.rows(list(flat))])
         return mels.reshape(*waveform.shape[:-1], *mels.shape[1:])
 
     def rows(self, waveforms: Sequence[Tensor]) -> list[Tensor]:

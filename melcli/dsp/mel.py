@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     )
 
 _TINY = 1e-12
+_HTK_UNIT = 2595.0 / (1127.0 * math.log(10.0))
+"""A mel of 1127 ln in mels of 2595 log10: all but 1."""
 _RANK_TOLERANCE = 1e-12
 _SLANEY_BREAK_HZ = 1000.0
 _SLANEY_BREAK_MEL = 15.0
@@ -54,6 +56,11 @@ def mel_to_hz(mel: Tensor, mel_scale: MelScale) -> Tensor:
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     above = _SLANEY_BREAK_HZ * torch.exp((mel - _SLANEY_BREAK_MEL) * _SLANEY_LOG_STEP)
     return torch.where(mel >= _SLANEY_BREAK_MEL, above, mel * _SLANEY_HZ_PER_MEL)
+
+
+def _hz_to_natural_mel(hz: Tensor, mel_scale: MelScale) -> Tensor:
+    """Hz to mel as those write it who draw triangles in mel: HTK's as ``1127 ln(1 + f / 700)``."""
+    return 1127.0 * torch.log(1.0 + hz / 700.0) if mel_scale == "htk" else hz_to_mel(hz, mel_scale)
 
 
 def mel_filterbank(
@@ -108,21 +115,21 @@ def mel_filterbank(
     True
     """
     dtype = torch.float64 if precision == "float64" else torch.float32
-    ends = hz_to_mel(torch.tensor([f_min, f_max], dtype=torch.float64), mel_scale).tolist()
+    to_mel = hz_to_mel if domain == "hz" else _hz_to_natural_mel
+    ends = to_mel(torch.tensor([f_min, f_max], dtype=torch.float64), mel_scale).tolist()
     # The order of operations is that of the originals, so that float32 rounds as theirs does:
-    # librosa and torchaudio in Hz, Kaldi in mel.
+    # librosa and torchaudio in Hz, Kaldi, TensorFlow and Keras in mel.
     if domain == "hz":
         bins = torch.linspace(0.0, sample_rate * (n_fft // 2) / n_fft, n_fft // 2 + 1, dtype=dtype)
         edges = edges_hz = mel_to_hz(
             torch.linspace(ends[0], ends[1], n_mels + 2, dtype=dtype), mel_scale
         )
     else:
-        bins = hz_to_mel(
-            torch.arange(n_fft // 2 + 1, dtype=dtype) * (sample_rate / n_fft), mel_scale
-        )
+        bins = to_mel(torch.arange(n_fft // 2 + 1, dtype=dtype) * (sample_rate / n_fft), mel_scale)
         step = (ends[1] - ends[0]) / (n_mels + 1)
         edges = ends[0] + torch.arange(n_mels + 2, dtype=dtype) * step
-        edges_hz = mel_to_hz(edges, mel_scale)
+        htk_units = _HTK_UNIT if mel_scale == "htk" else 1.0
+        edges_hz = mel_to_hz(edges * htk_units, mel_scale)
     if shape == "int_bin":
         edges = ((n_fft + 1) * edges / sample_rate).floor()
         bins = torch.arange(n_fft // 2 + 1, dtype=dtype)

@@ -30,7 +30,11 @@ class PcmRounding(Stage):
     def forward(self, waveform: Tensor) -> Tensor:
         """``trunc(clip(x) * steps) / steps``, with the steps that int16 has."""
         codes = (waveform.clamp(-1.0, 1.0) * self.steps).trunc()
-        return codes.clamp(-32768, 32767) / self.steps
+        rounded = codes.clamp(-32768, 32767) / self.steps
+        if not waveform.requires_grad:
+            return rounded
+        # Steps have no slope: gradients pass as if nothing were rounded. What is added is 0.
+        return rounded.detach() + (waveform - waveform.detach())
 
     def inverse(self, x: Tensor) -> Tensor:
         """What was rounded away stays away."""

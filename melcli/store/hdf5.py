@@ -322,7 +322,13 @@ def _create(path: Path) -> Iterator[tuple[h5py.File, Scratch]]:
     scratch = Scratch(path)
     access.set_fileobj_driver(h5fd.fileobj_driver, scratch)
     try:
-        with h5py.File(h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fapl=access)) as file:
+        try:
+            handle = h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fapl=access)
+        finally:
+            # It refers to Python, and must not outlive it: an error's traceback would keep it
+            # until HDF5 ends with the process, and crash that.
+            access.close()
+        with h5py.File(handle) as file:
             yield file, scratch
         scratch.check()
     finally:

@@ -90,7 +90,7 @@ class TestConfigs:
         """Every name is listed, with its short names and what it is for."""
         lines = cli("configs", "list").text.splitlines()
         for preset in presets.presets():
-            [line] = [line for line in lines if line.split()[0] == preset.name]
+            [line] = [line for line in lines if line.split()[:1] == [preset.name]]
             assert preset.about.summary in line
             assert str(preset.config.wave.sample_rate) in line
         assert "(librosa)" in cli("configs", "list").text

@@ -114,6 +114,8 @@ def test_an_item_is_the_same_at_every_row_of_a_block(alone: Alone) -> None:
     with torch.inference_mode():
         for n_rows in range(1, frontend.block_rows + 2, 7):  # 7 is prime to every block
             front = noise[: config.span + n_rows * config.frame.hop_length]
+            if frames.n_rows(config, front.shape[0]) < 1:
+                continue  # too short for a stack or a patch
             assert same_bits(frontend.rows([front, alone.waveforms[2]])[1], alone.mels[2])
 
 
@@ -135,13 +137,15 @@ def test_waveforms_are_left_as_they_are(alone: Alone) -> None:
 def test_forward_is_rows_transposed(name: str, recording: torch.Tensor) -> None:
     """The module takes any leading dimensions, and gives bands before frames."""
     frontend = FrontEnd(CONFIGS[name])
-    batch = torch.stack([recording[k : k + 9_000] for k in (0, 16_000, 45_000, 52_000)])
-    mels = frontend(batch.reshape(2, 1, 2, 9_000))
+    n = max(9_000, frames.shortest(CONFIGS[name]))
+    long = torch.cat([recording, recording])
+    batch = torch.stack([long[k : k + n] for k in (0, 16_000, 45_000, 52_000)])
+    mels = frontend(batch.reshape(2, 1, 2, n))
     rows = frontend.rows(list(batch))
     assert mels.shape[:3] == (2, 1, 2)
     for mel, row in zip(mels.reshape(4, *mels.shape[3:]), rows, strict=True):
-        assert same_bits(mel, row.T)
-    assert same_bits(frontend(batch[1]), rows[1].T)
+        assert same_bits(mel, row.movedim(0, -1))
+    assert same_bits(frontend(batch[1]), rows[1].movedim(0, -1))
     assert rows[0].shape[1:] == frontend.row_shape
 
 
@@ -149,7 +153,7 @@ def test_forward_is_rows_transposed(name: str, recording: torch.Tensor) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradients_are_finite(name: str, what: str, recording: torch.Tensor) -> None:
     """Digital silence has no slope under a root; training goes on all the same."""
-    waveform = recording[45_000:60_000].clone()
+    waveform = recording[44_000:60_000].clone()
     if what == "silence":
         waveform.zero_()
     waveform.requires_grad_()
@@ -166,7 +170,7 @@ def test_gradients_are_finite(name: str, what: str, recording: torch.Tensor) -> 
 def test_asking_for_gradients_changes_no_number(name: str, recording: torch.Tensor) -> None:
     """A mel that was trained on is the mel that was extracted."""
     frontend = FrontEnd(CONFIGS[name])
-    waveform = recording[45_000:60_000].clone()
+    waveform = recording[44_000:60_000].clone()
     with torch.inference_mode():
         extracted = frontend(waveform)
     trained = frontend(waveform.requires_grad_()).detach()

@@ -29,9 +29,9 @@ def surveyed(corpus: Corpus, config: str = "librosa", long: LongRule = "error") 
 @pytest.mark.parametrize("config", presets.names())
 def test_counts_agree_with_a_run(corpus: Corpus, tmp_path: Path, config: str) -> None:
     """Items, rows and hours of lossless audio are known from its headers."""
-    corpus.add("a.wav", 0.5)
+    corpus.add("a.wav", 1.5)
     corpus.add("b.flac", 1.2, 44_100, 2)
-    corpus.add("c.wav", 0.7, 22_050)
+    corpus.add("c.wav", 1.7, 22_050)
     found = surveyed(corpus, config)
     report = melcli.extract(corpus.folder, tmp_path / "x.h5", config)
     assert (found.inputs, found.items, found.rows) == (report.inputs, report.items, report.rows)
