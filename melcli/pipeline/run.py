@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import os
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from melcli.pipeline.clips import Clip, read_clips
 from melcli.pipeline.plan import Plan, PlannedInput, Selection, make_plan
 from melcli.pipeline.report import Listener, Report, Silence
 from melcli.pipeline.target import long_rule, output_path, plan_inputs
+from melcli.pipeline.workers import Promise, Workers
 from melcli.store.records import Done, Failed, Header, Item
 
 if TYPE_CHECKING:
@@ -422,22 +422,19 @@ def _compute(books: _Books, worker: _Worker, run: RunConfig, limit: int | None) 
     if beyond_limit():
         report.stopped = _stopped_by(run, report)
         return
-    with ThreadPoolExecutor(run.n_workers, thread_name_prefix="melcli") as pool:
-        try:
-            for batch, results in _in_order(pool, worker, make_batches(books.todo()), run):
-                for planned, outcome, rows in results:
-                    books.enter_new(planned, outcome, rows)
-                    if beyond_limit():
-                        break
-                if batch.ends_segment or beyond_limit():
-                    books.writer.commit()
-                report.tick()
-                books.listener.advanced(report)
+    with Workers(worker, run.n_workers) as workers:
+        for batch, results in _in_order(workers, make_batches(books.todo()), run):
+            for planned, outcome, rows in results:
+                books.enter_new(planned, outcome, rows)
                 if beyond_limit():
-                    report.stopped = _stopped_by(run, report)
                     break
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            if batch.ends_segment or beyond_limit():
+                books.writer.commit()
+            report.tick()
+            books.listener.advanced(report)
+            if beyond_limit():
+                report.stopped = _stopped_by(run, report)
+                break
 
 
 def _stopped_by(run: RunConfig, report: Report) -> str:
@@ -452,13 +449,13 @@ Results = list[tuple[PlannedInput, "Outcome", "list[Array]"]]
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, worker: _Worker, batches: Iterable[Batch], run: RunConfig
+    workers: Workers[Batch, Results], batches: Iterable[Batch], run: RunConfig
 ) -> Iterator[tuple[Batch, Results]]:
     """Results in the order of the batches, with a bounded number under way.
 
     A slow writer is asked for the next result later, so nothing new is begun meanwhile.
     """
-    waiting: deque[tuple[Batch, Future[Results]]] = deque()
+    waiting: deque[tuple[Batch, Promise[Results]]] = deque()
     under_way = 0
     # Audio, frames and mel of a batch take a few times the audio alone.
     budget = run.memory // 4
@@ -466,14 +463,14 @@ def _in_order(
         while waiting and (
             len(waiting) >= 2 * run.n_workers + 1 or under_way + batch.n_bytes > budget
         ):
-            first, future = waiting.popleft()
-            yield first, future.result()
+            first, promise = waiting.popleft()
+            yield first, promise.result()
             under_way -= first.n_bytes
-        waiting.append((batch, pool.submit(worker, batch)))
+        waiting.append((batch, workers.submit(batch)))
         under_way += batch.n_bytes
     while waiting:
-        first, future = waiting.popleft()
-        yield first, future.result()
+        first, promise = waiting.popleft()
+        yield first, promise.result()
 
 
 def _output_bytes(path: Path, writer: Writer) -> int:

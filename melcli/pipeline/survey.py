@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from melcli import frames
 from melcli.audio import reading
 from melcli.errors import AudioError
 from melcli.pipeline.report import duration, plural, size
+from melcli.pipeline.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,10 +106,12 @@ def survey(plan: Plan, config: MelConfig, out: OutputConfig, n_workers: int) -> 
     found = Survey(config.name, inputs=len(plan), input_bytes=plan.total_bytes())
     found.ignored = plan.ignored
     row_bytes = math.prod(config.row_shape) * (2 if out.dtype == "float16" else 4)
-    with ThreadPoolExecutor(n_workers) as pool:
+    with Workers(_probe, n_workers) as workers:
         for start in range(0, len(plan), _PROBED_AT_ONCE):
             some = [plan[i] for i in range(start, min(start + _PROBED_AT_ONCE, len(plan)))]
-            for planned, info in zip(some, pool.map(_probe, some), strict=True):
+            promises = [workers.submit(planned) for planned in some]
+            for planned, promise in zip(some, promises, strict=True):
+                info = promise.result()
                 if isinstance(info, AudioError):
                     found.problems += 1
                     if len(found.first_problems) < _FIRST_PROBLEMS:

@@ -1,0 +1,95 @@
+"""Threads that do the work, for a main thread that a signal may interrupt anywhere.
+
+``concurrent.futures`` is not made for that: an exception that a signal handler raises while a task
+is handed over can leave one of its locks taken, and then its threads never end. Here the main
+thread only touches ``SimpleQueue``, whose every operation is whole or not begun.
+"""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class Promise(Generic[Result]):
+    """What a task will have become."""
+
+    def __init__(self) -> None:
+        self._outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
+
+    def keep(self, work: Callable[[], Result]) -> None:
+        """Do the work, and hand over what it returned or raised."""
+        try:
+            self._outcome.put((work(), None))
+        except BaseException as error:  # noqa: BLE001, raised where the result is asked for
+            self._outcome.put((None, error))
+
+    def result(self) -> Result:
+        """Wait for the task, and return or raise what it did. Ask once."""
+        result, error = self._outcome.get()
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]  # there is one where there is no error
+
+
+class Workers(Generic[Task, Result]):
+    """Threads that each take the next task; leaving the ``with`` block ends them.
+
+    Args:
+        work: Called with each task, from several threads at once.
+        n_threads: How many threads.
+    """
+
+    def __init__(self, work: Callable[[Task], Result], n_threads: int) -> None:
+        self._work = work
+        self._tasks: SimpleQueue[tuple[Task, Promise[Result]] | None] = SimpleQueue()
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"melcli-{i}") for i in range(n_threads)
+        ]
+
+    def __enter__(self) -> Self:
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def submit(self, task: Task) -> Promise[Result]:
+        """Hand over a task."""
+        promise: Promise[Result] = Promise()
+        self._tasks.put((task, promise))
+        return promise
+
+    def _stop(self) -> None:
+        """Let what is being worked on be finished, and what waits be dropped."""
+        self._stopping = True
+        for _ in self._threads:
+            self._tasks.put(None)
+
+    def _run(self) -> None:
+        while (handed := self._tasks.get()) is not None:
+            task, promise = handed
+            if not self._stopping:
+                promise.keep(lambda task=task: self._work(task))  # type: ignore[misc]
