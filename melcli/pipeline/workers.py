@@ -7,7 +7,7 @@ thread only touches ``SimpleQueue``, whose every operation is whole or not begun
 
 from __future__ import annotations
 
-import threading
+import _thread
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -52,14 +52,17 @@ class Workers(Generic[Task, Result]):
         self._work = work
         self._tasks: SimpleQueue[tuple[Task, Promise[Result]] | None] = SimpleQueue()
         self._stopping = False
-        self._threads = [
-            threading.Thread(target=self._run, name=f"melcli-{i}") for i in range(n_threads)
-        ]
+        self._ended: SimpleQueue[None] = SimpleQueue()
+        self._n_threads = n_threads
+        self._n_started = 0
 
     def __enter__(self) -> Self:
         try:
-            for thread in self._threads:
-                thread.start()
+            for _ in range(self._n_threads):
+                # Counted first: a signal may arrive between the two. threading.Thread would take
+                # locks of its own here, and a signal could leave them taken.
+                self._n_started += 1
+                _thread.start_new_thread(self._run, ())
         except BaseException:
             self._stop()
             raise
@@ -72,9 +75,8 @@ class Workers(Generic[Task, Result]):
         traceback: TracebackType | None,
     ) -> None:
         self._stop()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
+        for _ in range(self._n_started):
+            self._ended.get()
 
     def submit(self, task: Task) -> Promise[Result]:
         """Hand over a task."""
@@ -85,11 +87,14 @@ class Workers(Generic[Task, Result]):
     def _stop(self) -> None:
         """Let what is being worked on be finished, and what waits be dropped."""
         self._stopping = True
-        for _ in self._threads:
+        for _ in range(self._n_threads):
             self._tasks.put(None)
 
     def _run(self) -> None:
-        while (handed := self._tasks.get()) is not None:
-            task, promise = handed
-            if not self._stopping:
-                promise.keep(lambda task=task: self._work(task))  # type: ignore[misc]
+        try:
+            while (handed := self._tasks.get()) is not None:
+                task, promise = handed
+                if not self._stopping:
+                    promise.keep(lambda task=task: self._work(task))  # type: ignore[misc]
+        finally:
+            self._ended.put(None)
