@@ -100,6 +100,22 @@ def padded_reach(config: MelConfig, n_samples: int) -> int:
     return max(frames.left, frames.right, by_rule.get(config.frame.pad, 0))
 
 
+def needs_length(config: MelConfig) -> bool:
+    """Whether the first frame cannot be cut before the length of the waveform is known."""
+    return config.frame.pad == "tf_same"
+
+
+def reserve(config: MelConfig) -> int:
+    """Samples that may be cut into frames only when it is known whether more will follow.
+
+    Frames that end before them are alike for every length, and what the end reflects lies in them:
+    no rule pads or leaves out more than a frame and a hop.
+    """
+    frame = config.frame
+    dropped = frame.drop_last_frames * frame.hop_length
+    return 2 * (config.span + frame.hop_length) + frame.frame_extra + dropped
+
+
 def fixed_length(config: MelConfig, n_samples: int) -> int:
     """Samples that are framed, once the front end has padded, cut and filled."""
     wave = config.wave

@@ -17,8 +17,9 @@ import torch
 from melcli import presets
 from melcli.config.fields import GROUPS
 from melcli.dsp.compression import Floor, Logarithm, MelGain
-from melcli.dsp.frontend import FrontEnd, pack
+from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.mel import MelExponent
+from melcli.dsp.packing import pack, whole
 from melcli.dsp.rows import FixFrames, FramesMultiple, Patches, StackFrames
 
 if TYPE_CHECKING:
@@ -78,9 +79,8 @@ def levels(frontend: FrontEnd, waveform: torch.Tensor) -> NDArray[np.float64]:
     The stages run up to the filterbank; those that move frames then move their levels. What they
     fill in counts as the loudest: it is compared like sound.
     """
-    for stage in frontend.sample_stages:
-        waveform = stage(waveform)
-    packed = pack(frontend.config, [waveform], frontend.block_rows)
+    piece = whole(frontend.config, frontend.shaped(waveform))
+    packed = pack(frontend.config, [piece], frontend.block_rows, frontend.device)
     mel = packed.frames
     for stage in frontend.frame_stages:
         if isinstance(stage, _AFTER_THE_BANK):

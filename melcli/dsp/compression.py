@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from melcli.dsp.stage import ItemStage, Stage, Undo
+from melcli.dsp.stage import Blocks, MeasuredStage, Stage, Undo
 
 if TYPE_CHECKING:
     from melcli.config.fields import FloorMode, LogBase, UtteranceEps
 
 _SUM_BLOCK = 256
+"""Rows."""
 
 
 class MelGain(Stage):
@@ -104,8 +105,11 @@ class FixedRange(Stage):
         return x + self.reference if self.subtract else x
 
 
-class DynamicRange(ItemStage):
+class DynamicRange(MeasuredStage):
     """Lift everything to at least ``width`` below the item's maximum."""
+
+    scope = "item"
+    block = _SUM_BLOCK
 
     def __init__(self, width: float, *, subtract: bool) -> None:
         super().__init__()
@@ -116,9 +120,9 @@ class DynamicRange(ItemStage):
         """Once the maximum is taken away, it is not known any more."""
         return "never" if self.subtract else "clipped"
 
-    def measure(self, rows: Tensor) -> Tensor:
-        """The maximum. Exact in any order, so blocks would give the same."""
-        return rows.max().reshape(1)
+    def measure(self, blocks: Blocks) -> Tensor:
+        """The maximum. Exact in any order."""
+        return torch.stack([block.max() for block in blocks()]).max().reshape(1)
 
     def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
         """``max(x, maximum - width)``, less the maximum if that is asked for."""
@@ -172,16 +176,21 @@ class Scaling(Stage):
         return x * self.scale + self.shift
 
 
-class UtteranceMinMax(ItemStage):
+class UtteranceMinMax(MeasuredStage):
     """Scale an item by itself to [-1, 1]: ``2 (x - min) / (max - min + eps) - 1``."""
+
+    scope = "item"
+    block = _SUM_BLOCK
+    leaves_out_tail = True
 
     def __init__(self, eps: float) -> None:
         super().__init__()
         self.eps = eps
 
-    def measure(self, rows: Tensor) -> Tensor:
+    def measure(self, blocks: Blocks) -> Tensor:
         """The least and the largest value."""
-        return torch.stack(torch.aminmax(rows))
+        ends = torch.stack([torch.stack(torch.aminmax(block)) for block in blocks()])
+        return torch.stack([ends[:, 0].min(), ends[:, 1].max()])
 
     def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
         """Elementwise. A constant item becomes -1, also where ``eps`` is 0."""
@@ -189,7 +198,7 @@ class UtteranceMinMax(ItemStage):
         return 2.0 * ((rows - low) / _one_for_zero(high - low + self.eps)) - 1.0
 
 
-class UtteranceMeanVar(ItemStage):
+class UtteranceMeanVar(MeasuredStage):
     """Normalise each band of an item by itself: ``(x - mean) / deviation``, or only ``x - mean``.
 
     Args:
@@ -199,38 +208,47 @@ class UtteranceMeanVar(ItemStage):
         eps_mode: Which of the two.
     """
 
+    scope = "item"
+    block = _SUM_BLOCK
+    leaves_out_tail = True
+
     def __init__(self, *, divide: bool, ddof: int, eps: float, eps_mode: UtteranceEps) -> None:
         super().__init__()
         self.divide, self.ddof, self.eps, self.eps_mode = divide, ddof, eps, eps_mode
 
-    def measure(self, rows: Tensor) -> Tensor:
-        """Mean and divisor of each band, ``(2, n_mels)``, from float64 sums over fixed blocks."""
-        n = rows.shape[0]
-        mean = _block_sum(rows) / n
+    def measure(self, blocks: Blocks) -> Tensor:
+        """Mean and divisor of each band, ``(2, n_mels)``, in float64."""
+        total, n = _block_sum(blocks)
+        mean = total / n
         if not self.divide:
-            return torch.stack([mean, torch.ones_like(mean)]).to(rows.dtype)
+            return torch.stack([mean, torch.ones_like(mean)])
         # One frame has no variance; a band that never varies is only moved to 0.
-        squares = _block_sum(rows, mean)
+        squares, _ = _block_sum(blocks, mean)
         variance = squares / max(1, n - self.ddof)
         if self.eps_mode == "var":
             deviation = _safe_root(variance + self.eps)
         else:
             deviation = _safe_root(variance) + self.eps
-        return torch.stack([mean, _one_for_zero(deviation)]).to(rows.dtype)
+        return torch.stack([mean, _one_for_zero(deviation)])
 
     def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
         """Bands along the last axis."""
-        mean, deviation = measured.unbind()
+        mean, deviation = measured.to(rows.dtype).unbind()
         return (rows - mean) / deviation if self.divide else rows - mean
 
 
-def _block_sum(rows: Tensor, mean: Tensor | None = None) -> Tensor:
-    """Sum over rows in float64, or that of the squared distances from ``mean``."""
-    total = torch.zeros(rows.shape[1:], dtype=torch.float64, device=rows.device)
-    for block in torch.split(rows, _SUM_BLOCK):
+def _block_sum(blocks: Blocks, mean: Tensor | None = None) -> tuple[Tensor, int]:
+    """Sum over rows in float64, or that of the squared distances from ``mean``; and their number.
+
+    The blocks are counted from the start of the item and added in order, so that a sum is rounded
+    alike wherever the rows come from.
+    """
+    total, n_rows = torch.zeros((), dtype=torch.float64), 0
+    for block in blocks():
         values = block.to(torch.float64)
-        total = total + (values if mean is None else (values - mean).square()).sum(dim=0)
-    return total
+        part = (values if mean is None else (values - mean).square()).sum(dim=0)
+        total, n_rows = total.to(block.device) + part, n_rows + block.shape[0]
+    return total, n_rows
 
 
 def _safe_root(variance: Tensor) -> Tensor:

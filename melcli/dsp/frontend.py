@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,12 +21,22 @@ from melcli.dsp.compression import (
     UtteranceMinMax,
 )
 from melcli.dsp.mel import MelBands, MelExponent, PowerMelBands, config_filterbank
-from melcli.dsp.rows import FixFrames, FramesMultiple, OverwriteTail, Patches, StackFrames
-from melcli.dsp.stage import ItemStage, Stage
+from melcli.dsp.packing import INT16_SCALE, Packed, Piece, pack, whole
+from melcli.dsp.rows import (
+    FixFrames,
+    FramesMultiple,
+    OverwriteTail,
+    Patches,
+    Rows,
+    RowStage,
+    StackFrames,
+)
+from melcli.dsp.stage import MeasuredStage, Stage
 from melcli.dsp.stft import Magnitude, RemoveDC, Spectrum
 from melcli.dsp.waveform import (
     ClipWaveform,
     Dither,
+    FixedNoise,
     FixLength,
     Gain,
     Level,
@@ -35,7 +45,6 @@ from melcli.dsp.waveform import (
     PcmRounding,
     Preemphasis,
     RemoveMean,
-    fixed_noise,
 )
 
 if TYPE_CHECKING:
@@ -43,9 +52,8 @@ if TYPE_CHECKING:
 
     from melcli.config import MelConfig
 
-_BLOCK_SAMPLES = 1 << 19
-_LEAVE_OUT_TAIL = (UtteranceMeanVar, UtteranceMinMax)
-_MIN_BLOCK_ROWS, _MAX_BLOCK_ROWS = 32, 256
+_BLOCKS = {"cpu": (1 << 19, 32, 256), "cuda": (1 << 23, 512, 8192)}
+"""For each kind of device: samples that a block should hold, and the fewest and most rows."""
 
 
 def compile_stages(config: MelConfig) -> Iterator[Stage]:
@@ -158,7 +166,8 @@ class FrontEnd(nn.Module):
 
     Everything is computed in blocks of one fixed shape, ``block_rows`` frames, whatever the batch:
     the libraries below round a row the same way wherever it lies in such a block, but not in
-    blocks of other shapes. So an item's mel is the same, bit for bit, alone and in any batch.
+    blocks of other shapes. So an item's mel is the same, bit for bit, alone, in any batch, and in
+    pieces: an item that is all there is an item of one piece.
 
     Args:
         config: The front end.
@@ -176,13 +185,25 @@ class FrontEnd(nn.Module):
         # From the first stage that needs the whole item on. What follows it only compares, adds,
         # multiplies and divides, which is rounded correctly, so alike in any shape.
         self.item_stages = nn.ModuleList(stages[by_item:])
-        fitting = _BLOCK_SAMPLES // config.frame.n_fft
-        self.block_rows = max(_MIN_BLOCK_ROWS, min(_MAX_BLOCK_ROWS, fitting))
 
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of one row of the output."""
         return self.config.row_shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where the constants are, and everything is computed."""
+        return next(self.buffers()).device
+
+    @property
+    def block_rows(self) -> int:
+        """Frames in a block: on a CPU as many as its cache holds, on a GPU enough to keep it busy.
+
+        A multiple of 16, so that every block of the output begins at a whole cache line.
+        """
+        n_samples, least, most = _BLOCKS[self.device.type]
+        return max(least, min(most, n_samples // self.config.frame.n_fft)) // 16 * 16
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Mels ``(..., *row_shape, n_rows)`` of waveforms ``(..., n_samples)``, each by itself.
@@ -200,8 +221,8 @@ class FrontEnd(nn.Module):
         """The mel of each waveform of a batch, as rows.
 
         Args:
-            waveforms: Float32 ``(n_samples,)`` each, at the front end's rate, and none shorter
-                than :func:`melcli.frames.shortest` says.
+            waveforms: ``(n_samples,)`` each, float32 or int16 as they are stored, at the front
+                end's rate, and none shorter than :func:`melcli.frames.shortest` says.
 
         Returns:
             For each waveform ``(n_rows, *row_shape)``; in most front ends that is
@@ -209,115 +230,86 @@ class FrontEnd(nn.Module):
         """
         if not waveforms:
             return []
-        shaped = [_through(self.sample_stages, waveform) for waveform in waveforms]
-        packed = pack(self.config, shaped, self.block_rows)
-        if self.frame_dither:
-            packed = packed.dithered(self.frame_dither)
-        blocks = [_through(self.frame_stages, block) for block in packed.blocks(self.block_rows)]
-        mel = torch.cat(blocks)
+        shaped = [self.shaped(waveform) for waveform in waveforms]
+        mels = self.frame_rows([whole(self.config, waveform) for waveform in shaped], FixedNoise())
+        if not self.item_stages:
+            return mels
         return [
-            self._finish_item(mel[first : first + n_rows], n_samples)
-            for first, n_rows, n_samples in zip(
-                packed.first_rows, packed.n_rows, (w.shape[-1] for w in shaped), strict=True
-            )
+            self.finished(Rows.of(mel), waveform.shape[-1]).all()
+            for mel, waveform in zip(mels, shaped, strict=True)
         ]
 
-    def _finish_item(self, rows: Tensor, n_samples: int) -> Tensor:
-        n_valid = frames.n_valid(self.config, n_samples, rows.shape[0])
+    def shaped(self, waveform: Tensor) -> Tensor:
+        """A waveform after the sample stages."""
+        if self.sample_stages and waveform.dtype == torch.int16:
+            waveform = waveform * INT16_SCALE
+        for stage in self.sample_stages:
+            waveform = (
+                stage.of_whole(waveform) if isinstance(stage, MeasuredStage) else stage(waveform)
+            )
+        return waveform
+
+    def frame_rows(self, pieces: Sequence[Piece], noise: FixedNoise) -> list[Tensor]:
+        """What the frame stages make of each piece: ``(n_frames, n_mels)``.
+
+        Args:
+            pieces: At least one.
+            noise: The row of numbers to dither frames from, where the front end does.
+        """
+        packed = pack(self.config, pieces, self.block_rows, self.device)
+        matrix = packed.frames
+        if self.frame_dither:
+            matrix = self._dithered(packed, pieces, noise)
+        needs_grad = torch.is_grad_enabled() and matrix.requires_grad
+        workspace = None if needs_grad else matrix.new_empty(self.block_rows, packed.span)
+        mel = torch.cat(
+            [self._block(block, workspace) for block in torch.split(matrix, self.block_rows)]
+        )
+        return [
+            mel[first : first + n_rows]
+            for first, n_rows in zip(packed.first_rows, packed.n_rows, strict=True)
+        ]
+
+    def _block(self, block: Tensor, workspace: Tensor | None) -> Tensor:
+        for stage in self.frame_stages:
+            is_spectrum = isinstance(stage, Spectrum)
+            block = stage(block, workspace) if is_spectrum else stage(block)
+        return block
+
+    def _dithered(self, packed: Packed, pieces: Sequence[Piece], noise: FixedNoise) -> Tensor:
+        """The frames with noise on each, alike for the frames of every item."""
+        rows = packed.frames.clone()
+        span = packed.span
+        # The longest first: all others are dithered with what was drawn for it.
+        for first, piece in sorted(zip(packed.first_rows, pieces, strict=True), key=_longest_first):
+            start, stop = piece.first_frame * span, (piece.first_frame + piece.n_frames) * span
+            drawn = noise.take(start, stop, rows).reshape(-1, span)
+            rows[first : first + piece.n_frames] += drawn * self.frame_dither
+        return rows
+
+    def finished(self, rows: Rows, n_framed: int) -> Rows:
+        """What the item stages make of an item's rows.
+
+        Rows that are measured are read for it here; the rest is done as the result is read.
+
+        Args:
+            rows: What the frame stages gave.
+            n_framed: Samples that were framed.
+        """
+        n_valid = frames.n_valid(self.config, n_framed, rows.n_rows)
         for stage in self.item_stages:
-            if isinstance(stage, ItemStage):
-                measured = rows[:n_valid] if isinstance(stage, _LEAVE_OUT_TAIL) else rows
-                rows = stage(rows, stage.measure(measured))
+            if isinstance(stage, MeasuredStage):
+                n_measured = n_valid if stage.leaves_out_tail else None
+                measured = stage.measure(partial(rows.blocks, stage.block, n_measured))
+                rows = rows.mapped(partial(stage, measured=measured))
             elif isinstance(stage, OverwriteTail):
-                rows = stage(rows, n_valid)
+                rows = stage.of(rows, n_valid)
+            elif isinstance(stage, RowStage):
+                rows = stage.of(rows)
             else:
-                rows = stage(rows)
+                rows = rows.mapped(stage)
         return rows
 
 
-@dataclass(frozen=True)
-class Packed:
-    """A batch in one buffer: a row of ``frames`` for every frame of every waveform.
-
-    Args:
-        frames: ``(n_rows, span)``, a view in which neighbours overlap. Rows that straddle two
-            waveforms, or fill the last block, belong to nobody.
-        first_rows: For each waveform, the row of its first frame.
-        n_rows: For each waveform, how many rows are its own.
-    """
-
-    frames: Tensor
-    first_rows: list[int]
-    n_rows: list[int]
-
-    def dithered(self, deviation: float) -> Packed:
-        """The same with noise on every frame, alike for the frames of every item."""
-        rows = self.frames.clone()
-        span = rows.shape[1]
-        noise = fixed_noise(max(self.n_rows, default=0) * span, rows).reshape(-1, span) * deviation
-        for first, n_rows in zip(self.first_rows, self.n_rows, strict=True):
-            rows[first : first + n_rows] += noise[:n_rows]
-        return Packed(rows, self.first_rows, self.n_rows)
-
-    def blocks(self, block_rows: int) -> Iterator[Tensor]:
-        """The rows in blocks of ``block_rows``, all full."""
-        for first in range(0, self.frames.shape[0], block_rows):
-            yield self.frames[first : first + block_rows]
-
-
-def pack(config: MelConfig, waveforms: Sequence[Tensor], block_rows: int) -> Packed:
-    """Lay waveforms into one buffer, each with its own padding, at multiples of the hop.
-
-    One view then gives every frame of every waveform as a row of one matrix: no padding to the
-    longest, and as few and as large operations for a thousand short clips as for one long one.
-    """
-    hop, span = config.frame.hop_length, config.span
-    framings = [frames.framing(config, w.shape[-1]) for w in waveforms]
-    first_rows, total = [], 0
-    for framing in framings:
-        first_rows.append(total)
-        total += framing.n_frames + _ceil_div(span, hop) - 1  # the last frames reach this far
-    total = _ceil_div(total, block_rows) * block_rows
-    length = (total - 1) * hop + span
-    buffer = waveforms[0].new_zeros(length)
-    for waveform, framing, first in zip(waveforms, framings, first_rows, strict=True):
-        _place(config, waveform, framing, buffer[first * hop :])
-    view = buffer.as_strided((total, span), (hop, 1))
-    kept = [f.n_frames - config.frame.drop_last_frames for f in framings]
-    return Packed(view, first_rows, kept)
-
-
-def _place(config: MelConfig, waveform: Tensor, framing: frames.Framing, room: Tensor) -> None:
-    """Write a waveform and its edges to the start of ``room``."""
-    left, right, n = framing.left, framing.right, waveform.shape[-1]
-    used = n + min(0, right)  # a negative right edge: samples at the end that fill no frame
-    room[left : left + used] = waveform[:used]
-    if config.frame.pad_mode == "constant":
-        return
-    # Reflection leaves the edge sample out, the symmetric kind repeats it.
-    skip = 1 if config.frame.pad_mode == "reflect" else 0
-    if max(left, right) + skip > n:
-        waveform = _to_and_fro(waveform, left, max(0, right))
-        room[: waveform.shape[-1]] = waveform
-        return
-    if left > 0:
-        room[:left] = waveform[skip : skip + left].flip(0)
-    if right > 0:
-        room[left + n : left + n + right] = waveform[n - skip - right : n - skip].flip(0)
-
-
-def _to_and_fro(waveform: Tensor, left: int, right: int) -> Tensor:
-    """Extend a waveform that is shorter than its padding, symmetrically, as Kaldi does."""
-    n = waveform.shape[-1]
-    phase = torch.arange(-left, n + right, device=waveform.device) % (2 * n)
-    return waveform[torch.minimum(phase, 2 * n - 1 - phase)]
-
-
-def _through(stages: nn.ModuleList, x: Tensor) -> Tensor:
-    for stage in stages:
-        x = stage(x)
-    return x
-
-
-def _ceil_div(a: int, b: int) -> int:
-    return -(-a // b)
+def _longest_first(placed: tuple[int, Piece]) -> int:
+    return -placed[1].n_frames

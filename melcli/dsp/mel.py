@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Precision,
     )
 
+_GROUP = 16
 _TINY = 1e-12
 _HTK_UNIT = 2595.0 / (1127.0 * math.log(10.0))
 """A mel of 1127 ln in mels of 2595 log10: all but 1."""
@@ -190,23 +191,66 @@ def filterbank_faults(config: MelConfig) -> list[str]:
     return faults
 
 
-class MelBands(Stage):
-    """The product with the filterbank: ``(n_rows, n_freqs)`` to ``(n_rows, n_mels)``."""
+class _Product(Stage):
+    """A product with the filterbank, of which 98 % is zeros: each filter meets only its own bins.
+
+    On a CPU, 16 neighbouring filters at a time are multiplied with the bins that any of them
+    touches. 16 columns fill a vector register of 512 bits; fewer are slower, not faster, so the
+    last group is filled up with empty filters. On a GPU more launches would cost more than zeros.
+
+    Args:
+        bank: ``(n_mels, n_freqs)``.
+        repeats: How often each bin stands in the rows that are multiplied, one behind the other.
+    """
 
     scope = "frame"
     bank: Tensor
+    weights: Tensor
 
-    def __init__(self, bank: Tensor) -> None:
+    def __init__(self, bank: Tensor, repeats: int) -> None:
         super().__init__()
         self.n_mels = bank.shape[0]
-        self.register_buffer("bank", _at_least_two_columns(bank.T), persistent=False)
+        n_columns = -(-self.n_mels // _GROUP) * _GROUP
+        bank = torch.nn.functional.pad(bank.T, (0, n_columns - self.n_mels))
+        bank = bank.repeat_interleave(repeats, dim=0).contiguous()
+        self.register_buffer("bank", bank, persistent=False)
+        self._first_bins, self._widths, weights = [], [], []
+        for group in torch.split(bank, _GROUP, dim=1):
+            touched = group.any(dim=1).nonzero().flatten().tolist() or [0]
+            # Never fewer than two bins: a product of one has other roundings.
+            first = min(touched[0], bank.shape[0] - 2)
+            width = max(2, touched[-1] + 1 - first)
+            self._first_bins.append(first)
+            self._widths.append(width)
+            weights.append(group[first : first + width])
+        self.register_buffer("weights", torch.cat(weights).contiguous(), persistent=False)
+
+    def _product(self, values: Tensor) -> Tensor:
+        if values.is_cuda:
+            return (values @ self.bank)[:, : self.n_mels]
+        weights = self.weights.split_with_sizes(self._widths)
+        groups = list(zip(self._first_bins, self._widths, weights, strict=True))
+        if values.requires_grad:
+            mel = torch.cat([values[:, i : i + n] @ of_bins for i, n, of_bins in groups], dim=1)
+        else:
+            mel = values.new_empty(values.shape[0], self.bank.shape[1])
+            for (i, n, of_bins), bands in zip(groups, mel.chunk(len(groups), dim=1), strict=True):
+                torch.mm(values[:, i : i + n], of_bins, out=bands)
+        return mel if self.n_mels == mel.shape[1] else mel[:, : self.n_mels].contiguous()
+
+
+class MelBands(_Product):
+    """The product with the filterbank: ``(n_rows, n_freqs)`` to ``(n_rows, n_mels)``."""
+
+    def __init__(self, bank: Tensor) -> None:
+        super().__init__(bank, repeats=1)
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """``spectrum @ bank``."""
-        return (spectrum @ self.bank)[..., : self.n_mels]
+        return self._product(spectrum)
 
 
-class PowerMelBands(Stage):
+class PowerMelBands(_Product):
     """The power spectrum and its product with the filterbank in one step.
 
     The real and imaginary parts lie side by side; squared in place, they meet a filterbank in
@@ -214,20 +258,13 @@ class PowerMelBands(Stage):
     one pass over the largest block there is.
     """
 
-    scope = "frame"
-    bank: Tensor
-
     def __init__(self, bank: Tensor) -> None:
-        super().__init__()
-        self.n_mels = bank.shape[0]
-        doubled = bank.T.repeat_interleave(2, dim=0)
-        self.register_buffer("bank", _at_least_two_columns(doubled), persistent=False)
+        super().__init__(bank, repeats=2)
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """Complex ``(n_rows, n_freqs)`` to power mels ``(n_rows, n_mels)``."""
         parts = torch.view_as_real(spectrum).flatten(-2)
-        parts = parts.square() if parts.requires_grad else parts.square_()
-        return (parts @ self.bank)[..., : self.n_mels]
+        return self._product(parts.square() if parts.requires_grad else parts.square_())
 
 
 class MelExponent(Stage):
@@ -254,10 +291,3 @@ class MelExponent(Stage):
     def inverse(self, x: Tensor) -> Tensor:
         """``x ^ (1 / exponent)``."""
         return x.pow(1.0 / self.exponent)
-
-
-def _at_least_two_columns(matrix: Tensor) -> Tensor:
-    # A product with one column takes another path in the library, with other roundings.
-    if matrix.shape[1] == 1:
-        matrix = torch.nn.functional.pad(matrix, (0, 1))
-    return matrix.contiguous()

@@ -1,8 +1,9 @@
-"""Stages over the finished rows of an item: lengths, stacks, patches."""
+"""The rows of an item, in memory or not, and the stages over them: lengths, stacks, patches."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,79 +11,148 @@ from torch import Tensor
 from melcli.dsp.stage import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from melcli.config.fields import MultipleRule, StackPadding
 
+ReadRows: TypeAlias = Callable[[int, int], Tensor]
+"""Gives rows ``start`` to ``stop`` of an item."""
 
-class FixFrames(Stage):
-    """Cut an item, or fill it with one value, to a fixed number of frames."""
+
+class Rows:
+    """The rows of one item, which need not all be in memory.
+
+    Args:
+        n_rows: How many there are.
+        read: Gives any stretch of them.
+    """
+
+    def __init__(self, n_rows: int, read: ReadRows) -> None:
+        self.n_rows = n_rows
+        self.read = read
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Rows:
+        """Rows that are in memory."""
+        return cls(rows.shape[0], lambda start, stop: rows[start:stop])
+
+    def all(self) -> Tensor:
+        """Every row."""
+        return self.read(0, self.n_rows)
+
+    def blocks(self, size: int, n_rows: int | None = None) -> Iterator[Tensor]:
+        """The rows, or the first ``n_rows``, in stretches of ``size``."""
+        n_rows = self.n_rows if n_rows is None else n_rows
+        return (self.read(at, min(at + size, n_rows)) for at in range(0, n_rows, size))
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Rows:
+        """The same with a function applied to each row."""
+        return Rows(self.n_rows, lambda start, stop: function(self.read(start, stop)))
+
+
+class RowStage(Stage):
+    """A stage after which there are other rows, or other numbers of them."""
 
     scope = "item"
+
+    def n_rows(self, n_rows: int) -> int:
+        """How many rows come of ``n_rows``."""
+        raise NotImplementedError
+
+    def take(self, rows: Rows, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop`` of what comes of ``rows``."""
+        raise NotImplementedError
+
+    def of(self, rows: Rows) -> Rows:
+        """What comes of ``rows``, without reading any yet."""
+        return Rows(self.n_rows(rows.n_rows), lambda start, stop: self.take(rows, start, stop))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map ``(n, width)``: the whole item at once."""
+        return self.of(Rows.of(rows)).all()
+
+
+class FixFrames(RowStage):
+    """Cut an item, or fill it with one value, to a fixed number of frames."""
 
     def __init__(self, n_frames: int, value: float) -> None:
         super().__init__()
         self.n_frames = n_frames
         self.value = value
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Map ``(n, width)`` to ``(n_frames, width)``."""
-        return _filled(rows[: self.n_frames], self.n_frames, self.value)
+    def n_rows(self, n_rows: int) -> int:  # noqa: ARG002, the same for all
+        """The fixed number."""
+        return self.n_frames
+
+    def take(self, rows: Rows, start: int, stop: int) -> Tensor:
+        """Rows as they are, and fill behind them."""
+        return _filled(rows, start, stop, self.value)
 
 
-class FramesMultiple(Stage):
+class FramesMultiple(RowStage):
     """Make the frames a multiple: with frames of zeros behind, or by dropping the last."""
-
-    scope = "item"
 
     def __init__(self, multiple: int, rule: MultipleRule) -> None:
         super().__init__()
         self.multiple = multiple
         self.rule = rule
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Map ``(n, width)`` to the next, or last, multiple."""
-        beyond = rows.shape[0] % self.multiple
-        if self.rule == "drop":
-            return rows[: rows.shape[0] - beyond]
-        return _filled(rows, rows.shape[0] + -rows.shape[0] % self.multiple, 0.0)
+    def n_rows(self, n_rows: int) -> int:
+        """The next, or last, multiple."""
+        beyond = n_rows % self.multiple
+        return n_rows - beyond if self.rule == "drop" else n_rows + -n_rows % self.multiple
+
+    def take(self, rows: Rows, start: int, stop: int) -> Tensor:
+        """Rows as they are, and zeros behind them."""
+        return _filled(rows, start, stop, 0.0)
 
 
-class StackFrames(Stage):
+class StackFrames(RowStage):
     """Join neighbouring frames into one long row.
 
     With ``lfr`` padding, FunASR's low frame rate, the first frame is repeated ``(stack - 1) // 2``
     times before the item and the last as often as the last row needs.
     """
 
-    scope = "item"
-
     def __init__(self, stack: int, stride: int, padding: StackPadding) -> None:
         super().__init__()
-        self.stack, self.stride, self.padding = stack, stride, padding
+        self.stack, self.stride = stack, stride
+        self.padding = padding
+        self.before = (stack - 1) // 2 if padding == "lfr" else 0
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Map ``(n, width)`` to ``(n_stacks, stack * width)``."""
+    def n_rows(self, n_rows: int) -> int:
+        """How many stacks."""
         if self.padding == "lfr":
-            n_stacks = -(-rows.shape[0] // self.stride)
-            before = (self.stack - 1) // 2
-            behind = (n_stacks - 1) * self.stride + self.stack - before - rows.shape[0]
-            first, last = rows[:1].expand(before, -1), rows[-1:].expand(max(0, behind), -1)
-            rows = torch.cat([first, rows, last])
-        stacks = rows.unfold(0, self.stack, self.stride)  # (n_stacks, width, stack)
+            return -(-n_rows // self.stride)
+        return max(0, (n_rows - self.stack) // self.stride + 1)
+
+    def take(self, rows: Rows, start: int, stop: int) -> Tensor:
+        """Map ``(n, width)`` to ``(n_stacks, stack * width)``."""
+        first = start * self.stride - self.before
+        end = (stop - 1) * self.stride - self.before + self.stack
+        held = rows.read(min(max(first, 0), rows.n_rows - 1), min(max(end, 1), rows.n_rows))
+        before, behind = max(0, -first), max(0, end - rows.n_rows)
+        if before or behind:
+            held = torch.cat([held[:1].expand(before, -1), held, held[-1:].expand(behind, -1)])
+        stacks = held.unfold(0, self.stack, self.stride)  # (n_stacks, width, stack)
         return stacks.transpose(1, 2).flatten(1)
 
 
-class Patches(Stage):
+class Patches(RowStage):
     """Cut an item into patches of frames; what fills none at the end is dropped."""
-
-    scope = "item"
 
     def __init__(self, n_frames: int, hop: int) -> None:
         super().__init__()
         self.n_frames, self.hop = n_frames, hop
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def n_rows(self, n_rows: int) -> int:
+        """How many patches."""
+        return max(0, (n_rows - self.n_frames) // self.hop + 1)
+
+    def take(self, rows: Rows, start: int, stop: int) -> Tensor:
         """Map ``(n, width)`` to ``(n_patches, n_frames, width)``."""
-        return rows.unfold(0, self.n_frames, self.hop).transpose(1, 2).contiguous()
+        held = rows.read(start * self.hop, (stop - 1) * self.hop + self.n_frames)
+        return held.unfold(0, self.n_frames, self.hop).transpose(1, 2).contiguous()
 
 
 class OverwriteTail(Stage):
@@ -94,13 +164,16 @@ class OverwriteTail(Stage):
         super().__init__()
         self.value = value
 
-    def forward(self, rows: Tensor, n_valid: int) -> Tensor:
+    def of(self, rows: Rows, n_valid: int) -> Rows:
         """Rows from ``n_valid`` on become ``value``."""
-        return _filled(rows[:n_valid], rows.shape[0], self.value)
+        kept = Rows(n_valid, rows.read)
+        return Rows(rows.n_rows, lambda start, stop: _filled(kept, start, stop, self.value))
 
 
-def _filled(rows: Tensor, n_rows: int, value: float) -> Tensor:
-    missing = n_rows - rows.shape[0]
+def _filled(rows: Rows, start: int, stop: int, value: float) -> Tensor:
+    """Rows ``start`` to ``stop``, where those that do not exist are full of ``value``."""
+    held = rows.read(min(start, rows.n_rows), min(stop, rows.n_rows))
+    missing = (stop - start) - held.shape[0]
     if missing <= 0:
-        return rows
-    return torch.cat([rows, rows.new_full((missing, *rows.shape[1:]), value)])
+        return held
+    return torch.cat([held, held.new_full((missing, *held.shape[1:]), value)])

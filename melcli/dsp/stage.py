@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 Scope = Literal["sample", "frame", "item"]
 Undo = Literal["exact", "clipped", "never"]
+
+Piecewise: TypeAlias = Callable[[Tensor, bool], Tensor]
+"""Takes the next piece of a waveform, and whether it is the last; gives what becomes of it."""
+
+Blocks: TypeAlias = Callable[[], Iterable[Tensor]]
+"""Gives an item from its start in blocks of a fixed length (the last one shorter), each time."""
 
 
 class Stage(nn.Module):
@@ -15,7 +23,7 @@ class Stage(nn.Module):
 
     A front end is a list of stages in three runs: *sample* stages map a waveform
     ``(n_samples,)``; *frame* stages map a block of frames, ``(n_rows, width)``, each row by itself;
-    *item* stages need a number from all rows of an item before they can map any row of it.
+    *item* stages work on the rows of one item.
     """
 
     scope: Scope
@@ -26,19 +34,34 @@ class Stage(nn.Module):
         """What went in, given what came out."""
         raise TypeError(f"{type(self).__name__} cannot be undone")
 
+    def piecewise(self) -> Piecewise:
+        """A *sample* stage for a waveform that arrives in pieces.
 
-class ItemStage(Stage):
-    """A stage in two steps: measure the whole item, then map its rows one block at a time.
+        What it gives, end to end, is bit for bit what the whole waveform becomes.
+        """
+        return lambda piece, is_last: self(piece)  # noqa: ARG005, most map each sample by itself
+
+
+class MeasuredStage(Stage):
+    """A stage in two steps: measure the whole item, then map it piece by piece.
 
     Frames that the front end leaves out of its statistics (``scale.tail_mask``) are not measured.
     """
 
-    scope = "item"
+    block: int
+    """The length of the blocks that :meth:`measure` sums over: samples, or rows."""
+    leaves_out_tail = False
+    """Frames behind the signal (``scale.tail_mask``) are not measured."""
 
-    def measure(self, rows: Tensor) -> Tensor:
-        """The numbers of an item, from all its rows ``(n_rows, n_mels)``: shape ``(n,)``."""
+    def measure(self, blocks: Blocks) -> Tensor:
+        """The numbers of an item, from all of it: shape ``(n,)`` or ``(n, n_mels)``."""
         raise NotImplementedError
 
-    def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
-        """Map rows ``(..., n_mels)`` of the item whose numbers are ``measured``."""
+    def forward(self, x: Tensor, measured: Tensor) -> Tensor:
+        """Map samples or rows of the item whose numbers are ``measured``."""
         raise NotImplementedError
+
+    def of_whole(self, x: Tensor) -> Tensor:
+        """Measure and map an item that is all there."""
+        mapped: Tensor = self(x, self.measure(lambda: torch.split(x, self.block)))
+        return mapped

@@ -47,9 +47,16 @@ class Spectrum(Stage):
         w = w / _spectrum_divisor(config, w)
         self.register_buffer("window", w, persistent=False)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Frames ``(n_rows, span)`` to complex ``(n_rows, n_freqs)``, unscaled."""
-        spectrum: Tensor = torch.fft.rfft(frames * self.window, n=self.n_fft)
+    def forward(self, frames: Tensor, workspace: Tensor | None = None) -> Tensor:
+        """Frames ``(n_rows, span)`` to complex ``(n_rows, n_freqs)``, unscaled.
+
+        Args:
+            frames: Views of one waveform, most often, that overlap.
+            workspace: Room of their shape for the windowed frames. A new room for every block costs
+                as much as the window: the system hands out its pages one by one.
+        """
+        windowed = torch.mul(frames, self.window, out=workspace)
+        spectrum: Tensor = torch.fft.rfft(windowed, n=self.n_fft)
         return spectrum
 
 
@@ -84,14 +91,16 @@ class Magnitude(Stage):
     def forward(self, spectrum: Tensor) -> Tensor:
         """Complex ``(n_rows, n_freqs)`` to real, of the same shape."""
         parts = torch.view_as_real(spectrum)
-        energy = parts[..., 0].square() + parts[..., 1].square()
+        # Squared where they lie, all in a row: twice as fast as each part with a stride.
+        parts = parts.square() if parts.requires_grad else parts.square_()
+        energy = parts[..., 0] + parts[..., 1]
         if self.eps:
             clamps = self.eps_mode == "clamp"
             energy = energy.clamp(min=self.eps) if clamps else energy + self.eps
         if self.power == 2.0:
             return energy
         if not energy.requires_grad:
-            return self._root(energy)
+            return energy.sqrt_() if self.power == 1.0 else self._root(energy)
         # The root has no slope at 0: silence stays 0, and what leads there gets no gradient.
         sounds = energy > 0
         return torch.where(sounds, self._root(torch.where(sounds, energy, 1.0)), 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,17 @@ from hypothesis import strategies as st
 
 from melcli import frames, presets
 from melcli.config import Frame, Log, Mel, MelConfig, Scale, Spec, Wave
-from melcli.config.fields import Padding
-from melcli.dsp.frontend import FrontEnd, compile_stages, pack
-from melcli.errors import ConfigError
+from melcli.dsp.frontend import FrontEnd, compile_stages
+from melcli.dsp.packing import pack, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.strategies import small_configs
+else:
+    from strategies import small_configs
+
+CPU = torch.device("cpu")
 DECIBELS = Log(floor_mode="clamp", floor=1e-10, log="log10", log_mult=10.0)
 
 CONFIGS: dict[str, MelConfig] = {
@@ -220,37 +223,11 @@ def test_constants_are_buffers_outside_the_state() -> None:
     assert {name.rpartition(".")[2] for name, _ in frontend.named_buffers()} == {
         "window",
         "bank",
+        "weights",
         "shift",
         "scale",
     }
     assert frontend.state_dict() == {}
-
-
-PADDINGS: tuple[Padding, ...] = typing.get_args(Padding)
-
-
-@st.composite
-def small_configs(draw: st.DrawFn) -> MelConfig:
-    """Front ends with short frames, so that every edge case comes up: all padding rules."""
-    n_fft = draw(st.integers(2, 24))
-    win_length = draw(st.one_of(st.none(), st.integers(1, n_fft)))
-    try:
-        return MelConfig(
-            wave=Wave(preemph=draw(st.sampled_from([0.0, 0.5])), preemph_scope="wave_drop_first"),
-            frame=Frame(
-                n_fft=n_fft,
-                win_length=win_length,
-                frame_span=draw(st.sampled_from(["n_fft", "win_length"])),
-                hop_length=draw(st.integers(1, 30)),
-                pad=draw(st.sampled_from(PADDINGS)),
-                pad_mode=draw(st.sampled_from(["reflect", "constant", "symmetric"])),
-                drop_last_frames=draw(st.sampled_from([0, 0, 1, 2])),
-            ),
-            mel=Mel(n_mels=2),
-        )
-    except ConfigError:
-        assume(False)  # noqa: FBT003, hypothesis has it so
-        raise
 
 
 @settings(max_examples=150, deadline=None)
@@ -274,7 +251,7 @@ def test_frames_lie_where_the_padding_rule_says(config: MelConfig, more: int) ->
     assume(frames.n_frames(config, n_samples) > 0)
     n_samples = frames.fixed_length(config, n_samples)
     waveforms = [torch.arange(1, n_samples + 1, dtype=torch.float32) + 1000 * k for k in range(3)]
-    packed = pack(config, waveforms, block_rows=4)
+    packed = pack(config, [whole(config, w) for w in waveforms], 4, CPU)
     assert packed.frames.shape[0] % 4 == 0
     where = frames.framing(config, n_samples)
     for waveform, first, n_rows in zip(waveforms, packed.first_rows, packed.n_rows, strict=True):
@@ -302,6 +279,6 @@ def batches_of(lengths: list[int]) -> Iterator[torch.Tensor]:
 def test_a_batch_is_packed_without_padding_to_the_longest(lengths: list[int]) -> None:
     """The buffer holds the frames of each clip, the few that straddle, and one block at most."""
     config = MelConfig()
-    packed = pack(config, list(batches_of(lengths)), block_rows=32)
+    packed = pack(config, [whole(config, w) for w in batches_of(lengths)], 32, CPU)
     own = sum(frames.n_frames(config, n) for n in lengths)
     assert own <= packed.frames.shape[0] < own + 2 * len(lengths) + 32

@@ -16,14 +16,14 @@ from melcli.config import MelConfig
 from melcli.dsp.compression import DynamicRange, FixedRange, UtteranceMeanVar
 from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.mel import filterbank_faults, mel_filterbank
-from melcli.dsp.rows import FixFrames, FramesMultiple, OverwriteTail, Patches, StackFrames
+from melcli.dsp.rows import FixFrames, FramesMultiple, OverwriteTail, Patches, Rows, StackFrames
 from melcli.dsp.waveform import (
+    FixedNoise,
     FixLength,
     Level,
     PadToMultiple,
     PcmRounding,
     RemoveMean,
-    fixed_noise,
 )
 
 LOG = {"log.log": "ln", "log.floor_mode": "clamp", "log.floor": 1e-5}
@@ -124,19 +124,19 @@ def test_rounding_to_16_bits_is_that_of_int16() -> None:
 def test_levels_follow_their_rules() -> None:
     """Peaks land on their target, quiet sound is left alone by peak_if_over_1, silence by all."""
     wave = torch.tensor([0.1, -0.4, 0.2])
-    assert Level("peak", 0.95)(wave).abs().max() == pytest.approx(0.95)
-    assert torch.equal(Level("peak_if_over_1", 1.0)(wave), wave)
-    assert Level("peak_if_over_1", 1.0)(10 * wave).abs().max() == 1.0
-    mapped = Level("minmax_pm1", 1.0)(wave)
+    assert Level("peak", 0.95).of_whole(wave).abs().max() == pytest.approx(0.95)
+    assert torch.equal(Level("peak_if_over_1", 1.0).of_whole(wave), wave)
+    assert Level("peak_if_over_1", 1.0).of_whole(10 * wave).abs().max() == 1.0
+    mapped = Level("minmax_pm1", 1.0).of_whole(wave)
     assert [float(mapped.min()), float(mapped.max())] == [-1.0, 1.0]
     for rule in ("peak", "peak_eps", "peak_if_over_1", "minmax_pm1"):
-        assert torch.isfinite(Level(rule, 0.5)(torch.zeros(4))).all()
+        assert torch.isfinite(Level(rule, 0.5).of_whole(torch.zeros(4))).all()
 
 
 def test_the_mean_of_a_long_item_is_taken_in_float64() -> None:
     """A million samples with an offset lose it to float32's last digit."""
     wave = torch.full((1_000_003,), 0.1) + 1e-3 * noise(1_000_003)
-    assert abs(float(RemoveMean()(wave).to(torch.float64).mean())) < 1e-9
+    assert abs(float(RemoveMean().of_whole(wave).to(torch.float64).mean())) < 1e-9
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,8 @@ def test_rows_are_cut_filled_and_gathered() -> None:
     assert StackFrames(2, 2, "none")(rows)[1].tolist() == [4, 5, 6, 7]
     assert Patches(3, 2)(rows).shape == (2, 3, 2)
     assert Patches(3, 2)(rows)[1].tolist() == rows[2:5].tolist()
-    assert OverwriteTail(7.0)(rows, 4).tolist() == [*rows[:4].tolist(), [7.0, 7.0]]
+    overwritten = OverwriteTail(7.0).of(Rows.of(rows), 4).all()
+    assert overwritten.tolist() == [*rows[:4].tolist(), [7.0, 7.0]]
 
 
 @pytest.mark.parametrize("ddof", [0, 1])
@@ -188,7 +189,7 @@ def test_normalisation_is_that_of_numpy(ddof: int, mode: Any) -> None:
     x = rows.numpy().astype(np.float64)
     var = x.var(axis=0, ddof=ddof)
     by = np.sqrt(var + 1e-3) if mode == "var" else np.sqrt(var) + 1e-3
-    ours = stage(rows, stage.measure(rows)).numpy()
+    ours = stage.of_whole(rows).numpy()
     np.testing.assert_allclose(ours, (x - x.mean(axis=0)) / by, atol=2e-6)  # float32 rounding
 
 
@@ -196,7 +197,7 @@ def test_a_band_that_never_varies_becomes_zero() -> None:
     """No division by zero: one frame, or a constant band, is only moved."""
     stage = UtteranceMeanVar(divide=True, ddof=1, eps=0.0, eps_mode="std")
     for rows in (torch.full((1, 2), 3.0), torch.full((9, 2), 3.0)):
-        assert stage(rows, stage.measure(rows)).abs().max() == 0
+        assert stage.of_whole(rows).abs().max() == 0
 
 
 def test_the_tail_is_left_out_of_the_statistics() -> None:
@@ -212,7 +213,7 @@ def test_ranges_hang_from_their_reference() -> None:
     """From the item's maximum or a fixed value, which may then be taken away."""
     rows = torch.tensor([[0.0, -3.0], [2.0, -9.0]])
     stage = DynamicRange(4.0, subtract=True)
-    assert stage(rows, stage.measure(rows)).tolist() == [[-2.0, -4.0], [0.0, -4.0]]
+    assert stage.of_whole(rows).tolist() == [[-2.0, -4.0], [0.0, -4.0]]
     assert FixedRange(1.5, 4.0, subtract=False)(rows).tolist() == [[0.0, -2.5], [2.0, -2.5]]
 
 
@@ -221,8 +222,12 @@ def test_ranges_hang_from_their_reference() -> None:
 def test_dither_of_a_longer_item_begins_with_that_of_a_shorter(a: int, b: int) -> None:
     """The noise is one endless row, so it does not depend on the item's length."""
     like = torch.zeros(1)
-    n = min(a, b)
-    assert torch.equal(fixed_noise(a, like)[:n], fixed_noise(b, like)[:n])
+    n, middle = min(a, b), min(a, b) // 2
+    whole = FixedNoise().take(0, a, like)
+    assert torch.equal(whole[:n], FixedNoise().take(0, b, like)[:n])
+    noise = FixedNoise()  # in pieces, and then once more from the start
+    for start, stop in ((0, middle), (middle, n), (0, n)):
+        assert torch.equal(noise.take(start, stop, like), whole[start:stop])
 
 
 def test_filterbank_shapes_follow_their_originals() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from melcli import presets
 from melcli.config import Frame, Log, Mel, MelConfig, Spec, Wave
-from melcli.dsp.frontend import FrontEnd, pack
+from melcli.dsp.frontend import FrontEnd
+from melcli.dsp.packing import pack, whole
 from melcli.dsp.stft import Spectrum
 
 LINEAR = 1e-5
@@ -131,12 +132,10 @@ def test_linear_mels_are_those_of_torch_stft(name: str, recording: torch.Tensor)
     """Every centred front end has torch.stft's spectrum to the last digits of float32."""
     config = presets.load(name).config
     frontend = FrontEnd(config)
-    waveform = recording
-    for stage in frontend.sample_stages:
-        waveform = stage(waveform)
+    waveform = frontend.shaped(recording)
     transform = next(s for s in frontend.frame_stages if isinstance(s, Spectrum))
-    ours = pack(config, [waveform], frontend.block_rows)
-    blocks = torch.cat([transform(b) for b in ours.blocks(256)])
+    ours = pack(config, [whole(config, waveform)], 256, frontend.device)
+    blocks = torch.cat([transform(b) for b in torch.split(ours.frames, 256)])
     theirs = torch.stft(
         waveform,
         config.frame.n_fft,
