@@ -1,18 +1,21 @@
-# Everything runs in .venv, and make peers in .venv-peers, which the first command makes: only
-# Python 3.11+ and make are needed.
+# Everything runs in .venv, and make peers and make bench in .venv-peers, which the first command
+# makes: only Python 3.11+ and make are needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 PEERS := .venv-peers/bin
 PEERS_INSTALLED := .venv-peers/installed
+BENCH_INSTALLED := .venv-peers/bench-installed
 
-.PHONY: help demo test peers check format clean
+.PHONY: help demo test peers bench gpu check format clean
 
 help:
 	@echo "make demo     install, extract examples/audio into demo/mels.h5, show what it holds"
 	@echo "make test     the test suite, doctests included"
 	@echo "make peers    random front ends against librosa, nnAudio, Keras, Kaldi, transformers, ..."
+	@echo "make bench    how fast, beside librosa, lhotse, nnAudio, ...; all of it: BENCH=--full"
+	@echo "make gpu      what is tested and measured on a CUDA device only"
 	@echo "make check    format, lint, types, layers, stale documents"
 	@echo "make format   let ruff format and mend what it can"
 	@echo "make clean    remove what these made"
@@ -30,6 +33,17 @@ PROFILE ?= peers
 peers: $(PEERS_INSTALLED)
 	$(PEERS)/python -m pytest -q peers --hypothesis-profile=$(PROFILE)
 
+# Other tables, files or sounds: make bench BENCH="--only kernel", BENCH="--audio FOLDER", ...
+BENCH ?=
+bench: $(BENCH_INSTALLED)
+	$(PEERS)/python -m benchmarks.run $(BENCH)
+
+# Where there is a CUDA device and a torch for it; PYTHON_GPU names a Python that has both.
+PYTHON_GPU ?= $(BIN)/python
+gpu: $(INSTALLED)
+	$(PYTHON_GPU) -m pytest -q -m gpu
+	$(PYTHON_GPU) -m benchmarks.gpu
+
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -43,7 +57,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-peers demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers benchmarks/corpora demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch comes first and pinned, so that the open range of pyproject.toml installs no other build.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -62,4 +76,9 @@ $(PEERS_INSTALLED): pyproject.toml constraints.txt peers/requirements.txt peers/
 	$(PEERS)/python -m pip install --quiet --constraint constraints.txt torch
 	$(PEERS)/python -m pip install --quiet --constraint constraints.txt --requirement peers/requirements.txt --group test --editable .
 	$(PEERS)/python -m pip install --quiet --no-deps --requirement peers/requirements-torch.txt
+	@touch $@
+
+# Only the benchmarks ask for these, so make peers does not wait for them.
+$(BENCH_INSTALLED): $(PEERS_INSTALLED) constraints.txt benchmarks/requirements.txt
+	$(PEERS)/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
 	@touch $@
