@@ -86,11 +86,11 @@ class _Size:
 
 
 class _Bytes:
-    """A file's bytes at any offset; its head is read once."""
+    """A file's bytes at any offset; its head is read already."""
 
-    def __init__(self, pread: Callable[[int, int], bytes], size: int) -> None:
+    def __init__(self, pread: Callable[[int, int], bytes], size: int, head: bytes) -> None:
         self.size = size
-        self.head = pread(HEAD_BYTES, 0)
+        self.head = head
         self._pread = pread
 
     def at(self, offset: int, n_bytes: int) -> bytes:
@@ -102,14 +102,15 @@ class _Bytes:
         return self._pread(n_bytes, offset)
 
 
-def inspect(pread: Callable[[int, int], bytes], size: int) -> Container:
+def inspect(pread: Callable[[int, int], bytes], size: int, head: bytes | None = None) -> Container:
     """Read a file's header, and of Ogg the head of every page.
 
     Args:
         pread: ``pread(n_bytes, offset)``, as of :func:`os.pread`.
         size: Of the file, in bytes.
+        head: The first bytes of the file, where they were read already.
     """
-    data = _Bytes(pread, size)
+    data = _Bytes(pread, size, pread(HEAD_BYTES, 0) if head is None else head)
     magic, form = data.head[:4], data.head[8:12]
     by_magic = {b"OggS": _ogg, b"caff": _caf, b".snd": _au, b"dns.": _au, b"riff": _w64}
     if magic in (b"RIFF", b"RIFX", b"RF64", b"BW64") and form == b"WAVE":

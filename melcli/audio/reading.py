@@ -1,14 +1,17 @@
 """Reading recordings with libsndfile, and noticing when not all of one is there.
 
 The only module that imports soundfile. A file is opened once: its header is checked on the same
-descriptor that libsndfile then decodes from.
+descriptor that libsndfile then decodes from. A plain WAV (:mod:`melcli.audio.wav`) is read from it
+directly, with the same result.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import socket
+import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self
 import numpy as np
 import soundfile
 
-from melcli.audio import containers, formats
+from melcli.audio import containers, formats, wav
 from melcli.audio.sources import Source, spool
 from melcli.errors import AudioError
 
@@ -39,6 +42,9 @@ _UNRECOGNISED: Final = 1
 
 # libsndfile's count where a stream does not say: SF_COUNT_MAX.
 _UNKNOWN_COUNT: Final = 2**63 - 1
+
+# A plain WAV is read without libsndfile where the bytes of the file are those of the samples.
+_READS_PLAIN: Final = sys.byteorder == "little" and hasattr(os, "preadv")
 
 # int16 holds these exactly, and int16 / 32768 is bit for bit what libsndfile gives as float32.
 _INT16_SUBTYPES: Final = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
@@ -122,6 +128,9 @@ class AudioReader:
         sample_rate: In Hz.
         n_channels: Of the file.
         dtype: Of what :meth:`read` returns.
+        is_at_end: All samples were returned, and nothing is missing. Where the header counts them,
+            this is so as soon as the last one was returned; where it does not, the read that finds
+            no more tells.
 
     Raises:
         AudioError: It cannot be read, is not audio, holds no samples, or its header shows that it
@@ -132,20 +141,32 @@ class AudioReader:
     sample_rate: int
     n_channels: int
     dtype: Literal["int16", "float32"]
+    is_at_end: bool
+
+    # What a plain WAV does without.
+    _container = containers.Container()
+    _view: _View | None = None
+    _feed: _Feed | None = None
+    _stream: _PlainWav | _SoundFile | None = None
 
     def __init__(self, source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> None:
         self._n_read = 0
-        self._is_at_end = False
-        self._view: _View | None = None
-        self._feed: _Feed | None = None
-        self._stream: _SoundFile | None = None
+        self.is_at_end = False
         self._source = Source(source, name=name)
         try:
-            self._container = containers.inspect(self._source.pread, self._source.size)
-            self._check_container()
-            self._stream = self._open()
-            self.info = self._describe(self._stream)
-            self._check_header()
+            head = self._source.pread(containers.HEAD_BYTES, 0)
+            plain = self._find_plain(head)
+            if plain is None:
+                self._container = containers.inspect(self._source.pread, self._source.size, head)
+                self._check_container()
+                self._stream = stream = self._open()
+                self.info = self._describe(stream)
+                self._limit = int(stream.frames)
+                self._check_header()
+            else:
+                self._stream = _PlainWav(self._source, plain)
+                self.info = self._describe_plain(plain)
+                self._limit = plain.n_samples
         except BaseException:
             self.close()
             raise
@@ -195,7 +216,7 @@ class AudioReader:
         room = min(wanted, (16 * self._source.size + 2**20) // frame_bytes)
         block = np.empty((room, self.n_channels), self.dtype)
         filled = 0
-        while filled < wanted and not self._is_at_end:
+        while filled < wanted and not self.is_at_end:
             if filled == len(block):
                 grown = np.empty((min(2 * filled, wanted), self.n_channels), self.dtype)
                 grown[:filled] = block
@@ -204,23 +225,42 @@ class AudioReader:
             filled += n
             self._n_read += n
             if n == 0 or self._n_left() == 0:
-                self._is_at_end = True
                 self._check_end()
+                self.is_at_end = True
         if filled < len(block):
             # A view, unless that would keep alive much more than it shows.
             block = block[:filled] if 8 * filled > 7 * len(block) else block[:filled].copy()
         return block
 
     def _n_left(self) -> int:
-        """How many samples libsndfile may still give."""
+        """How many samples may still come."""
         return self._limit - self._n_read
 
-    def _decode(self, stream: _SoundFile, block: np.ndarray) -> int:
+    def _decode(self, stream: _PlainWav | _SoundFile, block: np.ndarray) -> int:
         try:
             return int(stream.buffer_read_into(block, self.dtype))
         except soundfile.LibsndfileError as error:
             cause = f"is cut short or damaged: it cannot be decoded ({_reason(error)})"
             raise self._fault(cause) from error
+
+    def _find_plain(self, head: bytes) -> wav.Layout | None:
+        """The layout of a file, not of a stream, that libsndfile is not needed for."""
+        if self._source.fd is None or not _READS_PLAIN:
+            return None
+        plain = wav.layout(head, self._source.size, self._source.pread)
+        if plain is None or plain.sample_rate > MAX_SAMPLE_RATE or plain.n_channels > MAX_CHANNELS:
+            return None
+        return plain
+
+    def _describe_plain(self, plain: wav.Layout) -> AudioInfo:
+        return AudioInfo(
+            plain.sample_rate,
+            plain.n_channels,
+            plain.n_samples,
+            exact=True,
+            format=plain.format,
+            subtype="PCM_16",
+        )
 
     def _open(self) -> _SoundFile:
         """Give libsndfile the descriptor itself, unless it would misread the length."""
@@ -262,8 +302,7 @@ class AudioReader:
 
     def _describe(self, stream: _SoundFile) -> AudioInfo:
         mp3 = self._container.mp3
-        self._limit: int = stream.frames
-        n_samples = self._limit if self._limit < _UNKNOWN_COUNT else None
+        n_samples: int | None = stream.frames if stream.frames < _UNKNOWN_COUNT else None
         if mp3 is not None and mp3.count_from == "VBRI" and mp3.n_frames is not None:
             n_samples = mp3.n_frames * mp3.samples_per_frame
         subtype = stream.subtype
@@ -329,6 +368,23 @@ class AudioReader:
         return AudioError(cause, self._source.name, FETCH_AGAIN)
 
 
+class _PlainWav:
+    """The samples of a plain WAV, read as a SoundFile is."""
+
+    def __init__(self, source: Source, layout: wav.Layout) -> None:
+        self._source, self._at = source, layout.begin
+        self._frame_bytes = 2 * layout.n_channels
+
+    def buffer_read_into(self, block: np.ndarray, _dtype: str) -> int:
+        """Fill a block of int16 from here on; how many samples came."""
+        n = self._source.read_into(block.data.cast("B"), self._at) // self._frame_bytes
+        self._at += n * self._frame_bytes
+        return n
+
+    def close(self) -> None:
+        """Do nothing: the source is not its own."""
+
+
 class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A SoundFile that is only read forwards.
 
@@ -357,17 +413,16 @@ class _View(io.RawIOBase):
         """Fill a buffer from here on."""
         target = memoryview(buffer).cast("B")
         try:
-            piece = self._source.pread(len(target), self._at)
+            n = self._source.read_into(target, self._at)
         except AudioError as error:
             self.error = error
             return 0
-        target[: len(piece)] = piece
         for offset, new in self._repairs:
             for i, byte in enumerate(new, start=offset - self._at):
-                if 0 <= i < len(piece):
+                if 0 <= i < n:
                     target[i] = byte
-        self._at += len(piece)
-        return len(piece)
+        self._at += n
+        return n
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to an offset; never before the start."""

@@ -48,8 +48,7 @@ class Source:
 
     def __init__(self, source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> None:
         self.fd: int | None = None
-        self._stream: BinaryIO = io.BytesIO()
-        if isinstance(source, str | bytes | os.PathLike):
+        if isinstance(source, (str, bytes, os.PathLike)):
             self.name = printable(source) if name is None else name
             self.fd, self.size = _open_file(source, self.name)
         else:
@@ -70,6 +69,17 @@ class Source:
                 pieces += piece
             return bytes(pieces)
         except (OSError, ValueError) as error:
+            raise unreadable(error, self.name) from error
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill a buffer of bytes from ``offset`` on; how many came, 0 only at the end."""
+        if self.fd is None:
+            piece = self.pread(len(buffer), offset)
+            buffer[: len(piece)] = piece
+            return len(piece)
+        try:
+            return os.preadv(self.fd, [buffer], offset)
+        except OSError as error:
             raise unreadable(error, self.name) from error
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from melcli import frames
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from melcli.config import MelConfig, OutputConfig
     from melcli.pipeline.plan import Plan, PlannedInput
 
-_PROBED_AT_ONCE = 1024
+_PROBED_IN_A_ROW = 256
+"""By one thread: to hand over each header by itself would take longer than to read it."""
+
 _FIRST_PROBLEMS = 5
 
 
@@ -106,21 +109,35 @@ def survey(plan: Plan, config: MelConfig, out: OutputConfig, n_workers: int) -> 
     found = Survey(config.name, inputs=len(plan), input_bytes=plan.total_bytes())
     found.ignored = plan.ignored
     row_bytes = math.prod(config.row_shape) * (2 if out.dtype == "float16" else 4)
-    with Workers(_probe, n_workers) as workers:
-        for start in range(0, len(plan), _PROBED_AT_ONCE):
-            some = [plan[i] for i in range(start, min(start + _PROBED_AT_ONCE, len(plan)))]
-            promises = [workers.submit(planned) for planned in some]
-            for planned, promise in zip(some, promises, strict=True):
-                info = promise.result()
-                if isinstance(info, AudioError):
-                    found.problems += 1
-                    if len(found.first_problems) < _FIRST_PROBLEMS:
-                        problem = (planned.name, info.cause, info.remedy)
-                        found.first_problems.append(problem)
-                else:
-                    _add(found, info, config, out)
+
+    def probe_all(indices: range) -> Probed:
+        return [(index, _probe(plan[index])) for index in indices]
+
+    with Workers(probe_all, n_workers) as workers:
+        for index, info in _in_order(workers, len(plan), 2 * n_workers):
+            if isinstance(info, AudioError):
+                found.problems += 1
+                if len(found.first_problems) < _FIRST_PROBLEMS:
+                    found.first_problems.append((plan[index].name, info.cause, info.remedy))
+            else:
+                _add(found, info, config, out)
     found.output_bytes = found.rows * row_bytes
     return found
+
+
+Probed = list[tuple[int, "reading.AudioInfo | AudioError"]]
+
+
+def _in_order(
+    workers: Workers[range, Probed], n_inputs: int, n_under_way: int
+) -> Iterator[tuple[int, reading.AudioInfo | AudioError]]:
+    """What the workers find, input by input; a few runs of inputs are under way at any time."""
+    starts = range(0, n_inputs, _PROBED_IN_A_ROW)
+    runs = (range(at, min(at + _PROBED_IN_A_ROW, n_inputs)) for at in starts)
+    promises = deque(map(workers.submit, islice(runs, n_under_way)))
+    while promises:
+        yield from promises.popleft().result()
+        promises.extend(map(workers.submit, islice(runs, 1)))
 
 
 def _probe(planned: PlannedInput) -> reading.AudioInfo | AudioError:

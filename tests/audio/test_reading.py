@@ -122,6 +122,23 @@ def test_pieces_are_the_whole(file_format: str, subtype: str, make: Make, sizes:
     assert np.array_equal(np.concatenate(pieces), read(path).samples)
 
 
+@pytest.mark.parametrize(("file_format", "subtype"), [*INT16, *FLOAT32, *LOSSY])
+@pytest.mark.parametrize("size", [1, 999, 4000, 15_999, 16_000, 16_001])
+def test_a_reader_knows_its_end(file_format: str, subtype: str, size: int, make: Make) -> None:
+    """Every piece is as long as asked but the last, and with the last samples the end is known."""
+    path = make(file_format, subtype, n_samples=160 if size == 1 else 16_000)
+    n_samples = len(read(path).samples)
+    n_read = 0
+    with AudioReader(path) as reader:
+        while n_read < n_samples:
+            assert not reader.is_at_end
+            expected = min(size, n_samples - n_read)
+            assert len(reader.read(size)) == expected
+            n_read += expected
+        assert reader.is_at_end
+        assert len(reader.read(size)) == 0
+
+
 def test_a_read_gives_no_more_than_asked(make: Make) -> None:
     """A size is a size; a closed reader is a bug of the caller."""
     with AudioReader(make("WAV", "PCM_16")) as reader:
@@ -220,6 +237,9 @@ def test_an_mp3_without_a_count_is_read_to_its_end(countless_mp3: bytes, tmp_pat
     with AudioReader(io.BytesIO(countless_mp3)) as reader:
         assert np.array_equal(reader.read(100), audio.samples[:100])
     assert threading.active_count() == n_threads
+    with AudioReader(path) as reader:
+        told = [(len(reader.read(n)), reader.is_at_end) for n in (len(audio.samples), 1)]
+    assert told == [(len(audio.samples), False), (0, True)]
     tagged = (
         countless_mp3
         + bytes(4000)

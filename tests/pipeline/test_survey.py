@@ -71,6 +71,21 @@ def test_problems(corpus: Corpus) -> None:
     assert found.to_record()["problems"] == 7
 
 
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_many_are_surveyed_in_order(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, n_workers: int
+) -> None:
+    """However many threads read headers, every input is counted once, and the first come first."""
+    monkeypatch.setattr("melcli.pipeline.survey._PROBED_IN_A_ROW", 2)
+    for k in range(20):
+        corpus.add(f"{k:02}.wav") if k % 2 else corpus.add_bytes(f"{k:02}.wav", b"text")
+    plan = make_plan(Selection(paths=(corpus.folder,)))
+    found = survey(plan, presets.load("librosa").config, OutputConfig(), n_workers)
+    assert (found.inputs, found.items, found.problems) == (20, 10, 10)
+    names = [name.rpartition("/")[2] for name, _, _ in found.first_problems]
+    assert names == [f"{k:02}.wav" for k in range(0, 10, 2)]
+
+
 def test_nothing_is_decoded(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Headers are read, samples are not."""
     from melcli.audio import reading
