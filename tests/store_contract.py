@@ -10,6 +10,8 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
+import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -30,15 +32,18 @@ from melcli.store import (
     Outcome,
     disk,
     finished,
+    index,
     open_reader,
     open_writer,
 )
+from melcli.store import rows as rows_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from melcli.store.protocols import Writer
+    from melcli.store.records import Pieces
 
 CONFIG = "[mel]\nn_mels = 4\n\n[frame]\nhop_length = 160\n"
 
@@ -52,7 +57,7 @@ class Input:
     version: int = 0
 
 
-def outcome(made: Input, header: Header) -> tuple[Outcome, list[Array]]:
+def outcome(made: Input, header: Header) -> tuple[Outcome, list[list[Array]]]:
     """Give what a pipeline would hand to a writer for this input."""
     size, mtime_ns = 1000 + made.version, 1_700_000_000_000_000_000 + made.version
     if made.n_rows < 0:
@@ -61,7 +66,7 @@ def outcome(made: Input, header: Header) -> tuple[Outcome, list[Array]]:
     rows = np.random.default_rng(seed).normal(size=(made.n_rows, *header.row_shape))
     notes = ("resampled", "beyond full scale") if made.version else ()
     item = Item(made.id, made.n_rows, 160 * made.n_rows, 16_000, 2, -1, notes)
-    return Done(made.id, size, mtime_ns, (item,)), [rows.astype(header.dtype)]
+    return Done(made.id, size, mtime_ns, (item,)), [[rows.astype(header.dtype)]]
 
 
 def extract(
@@ -178,7 +183,7 @@ def check_output(path: Path, header: Header, inputs: Sequence[Input]) -> None:
         assert len(reader) == len(done)
         every = [np.zeros((0, *header.row_shape), header.dtype)]
         for made in done:
-            (rows,) = outcome(made, header)[1]
+            ((rows,),) = outcome(made, header)[1]
             every.append(rows)
             found = reader.read(made.id)
             assert found.dtype == rows.dtype
@@ -289,7 +294,7 @@ class StoreContract:
         items = tuple(Item(part, 2, 9, 8000, 2, int(part[6]), ()) for part in parts)
         rows = [np.full((2, 4), i, dtype=np.float32) for i in range(3)]
         writer = open_writer(path, header)
-        writer.write(Done("x.wav", None, None, items), rows)
+        writer.write(Done("x.wav", None, None, items), [[part] for part in rows])
         writer.finish(["x.wav"])
         writer.close()
         reader = open_reader(path)
@@ -301,6 +306,15 @@ class StoreContract:
         with pytest.raises(KeyError):
             reader.read("x.wav")
         reader.close()
+
+    def test_equal_hashes(
+        self, path: Path, header: Header, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ids that cannot be told apart by their hashes are told apart."""
+        expected = self.straight(tmp_path, header, self.INPUTS)
+        monkeypatch.setattr(index, "hash", lambda _: 7, raising=False)
+        extract(path, header, self.INPUTS)
+        assert content(path.parent) == expected
 
     def test_incomplete_is_refused(self, path: Path, header: Header) -> None:
         """An input without an outcome can never go unnoticed."""
@@ -316,7 +330,7 @@ class StoreContract:
         writer = open_writer(path, header)
         item = Item(name, 1, 1, 1, 1, -1, ())
         with pytest.raises(StoreError, match="the id"):
-            writer.write(Done(name, None, None, (item,)), [np.zeros((1, 4), np.float32)])
+            writer.write(Done(name, None, None, (item,)), [[np.zeros((1, 4), np.float32)]])
         writer.close()
 
     def test_wrong_rows_are_refused(self, path: Path, header: Header) -> None:
@@ -325,8 +339,203 @@ class StoreContract:
         done, _ = outcome(Input("a.wav", 3), header)
         for rows in (np.zeros((2, 4), np.float32), np.zeros((3, 4)), np.zeros((3, 5), np.float32)):
             with pytest.raises(ValueError, match="announced"):
-                writer.write(done, [rows])
+                writer.write(done, [[rows]])
         writer.close()
+
+    # Items in pieces.
+
+    @settings(
+        max_examples=60,
+        deadline=None,
+        suppress_health_check=[HealthCheck.differing_executors],  # each store inherits this test
+    )
+    @given(data=st.data())
+    def test_pieces_leave_no_trace(
+        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    ) -> None:
+        """However the rows of an item are cut, gathered and divided, the files are the same."""
+        tmp_path = tmp_path_factory.mktemp("pieces")
+        row_shape = data.draw(st.sampled_from([(4,), (1,), (3, 2)]))
+        header = self.make_header(
+            row_shape=row_shape,
+            dtype=data.draw(st.sampled_from(["float32", "float16"])),
+            transpose=data.draw(st.booleans()),
+        )
+        inputs = [Input(f"{n}.wav", data.draw(st.integers(-1, 20))) for n in range(3)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rows_module, "BLOCK_BYTES", data.draw(st.integers(1, 400)))
+            patch.setattr(rows_module, "_GATHERED_BYTES", data.draw(st.integers(1, 400)))
+            writer = open_writer(tmp_path / "run" / self.name, header)
+            for made in inputs:
+                found, rows = outcome(made, header)
+                cuts = st.lists(st.integers(0, max(made.n_rows, 0)), max_size=5).map(sorted)
+                writer.write(found, [iter(np.split(whole, data.draw(cuts))) for (whole,) in rows])
+            writer.finish(made.id for made in inputs)
+            writer.close()
+        assert content(tmp_path / "run") == self.straight(tmp_path, header, inputs)
+        shutil.rmtree(tmp_path)
+
+    def test_kill_at_every_step_of_a_long_item(
+        self, tmp_path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Killed between any two blocks of an item, the same command makes what one run makes."""
+        expected = self.straight(tmp_path, header, self.INPUTS)
+        monkeypatch.setattr(rows_module, "BLOCK_BYTES", 64)
+        monkeypatch.setattr(rows_module, "_GATHERED_BYTES", 48)
+        self.kill_everywhere(tmp_path / "run", header, self.INPUTS, expected)
+
+    FAULTS: ClassVar = {
+        "raises": (KeyError("mine"), r"mine"),
+        "raises an OSError": (OSError(errno.ENOSPC, "not the output's disk"), "not the output's"),
+        "raises a DeviceError": (DeviceError("the GPU went away"), "GPU"),
+        "is too short": (None, "lacks 3 of the 9 rows announced"),
+        "is too long": (np.zeros((4, 4), np.float32), "announced"),
+        "changes its shape": (np.zeros((3, 5), np.float32), "announced"),
+        "changes its dtype": (np.zeros((3, 4), np.float16), "announced"),
+        "is no array of rows": (np.zeros((), np.float32), "announced"),
+    }
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    @pytest.mark.parametrize("n_before", [0, 4])
+    @pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+    def test_faulty_pieces(
+        self,
+        path: Path,
+        header: Header,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        fault: str,
+        n_before: int,
+        block_bytes: int,
+    ) -> None:
+        """An item that goes wrong in the middle leaves nothing, and the writer goes on."""
+        expected = self.straight(tmp_path, header, self.INPUTS)
+        monkeypatch.setattr(rows_module, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(rows_module, "_GATHERED_BYTES", block_bytes)
+        found, words = self.FAULTS[fault]
+        kind = type(found) if isinstance(found, Exception) else ValueError
+        item = Item("long.wav", 9, 9, 16_000, 1, -1, ())
+
+        def pieces() -> Iterator[Array]:
+            yield np.ones((6, 4), np.float32)
+            if isinstance(found, Exception):
+                raise found
+            if found is not None:
+                yield found
+
+        def goes_wrong(writer: Writer) -> None:
+            with pytest.raises(kind, match=words) as caught:
+                writer.write(Done("long.wav", None, None, (item,)), [pieces()])
+            assert not isinstance(found, Exception) or caught.value is found
+
+        writer = open_writer(path, header)
+        for made in self.INPUTS[:n_before]:
+            writer.write(*outcome(made, header))
+        goes_wrong(writer)
+        writer.commit()
+        for made in self.INPUTS[n_before:]:
+            writer.write(*outcome(made, header))
+        goes_wrong(writer)
+        writer.finish(made.id for made in self.INPUTS)
+        writer.close()
+        assert content(path.parent) == expected
+
+    def test_nothing_of_an_input_is_kept(self, path: Path, header: Header, tmp_path: Path) -> None:
+        """If the last item of an input goes wrong, its first items are forgotten with it."""
+        header = replace(header, settings={**header.settings, "long": "chunks"})
+        items = tuple(Item(f"x.wav@{n}", 2, 9, 8000, 1, -1, ()) for n in range(2))
+        good = [np.ones((2, 4), np.float32)]
+        writer = open_writer(path, header)
+        for made in self.INPUTS[:2]:
+            writer.write(*outcome(made, header))
+            writer.commit()
+            with pytest.raises(ValueError, match=r"'x\.wav@1' lacks 2"):
+                writer.write(Done("x.wav", None, None, items), [good, []])
+        with pytest.raises(ValueError, match="no outcome"):
+            writer.finish(["a/one.wav", "a/two.wav", "x.wav"])
+        assert writer.n_bytes_written == 5 * header.row_bytes
+        writer.finish(["a/one.wav", "a/two.wav"])
+        writer.close()
+        assert content(path.parent) == self.straight(tmp_path, header, self.INPUTS[:2])
+
+    def test_write_all(self, path: Path, header: Header, tmp_path: Path) -> None:
+        """Written together, outcomes are what they are one by one, up to one that goes wrong."""
+        expected = self.straight(tmp_path, header, self.INPUTS)
+        taken = []
+
+        def found() -> Iterator[tuple[Outcome, Sequence[Pieces]]]:
+            for made in self.INPUTS[:5]:
+                seen, rows = outcome(made, header)
+                taken.append(made.id)
+                yield seen, rows if made.id != "four" else [[]]
+
+        writer = open_writer(path, header)
+        with pytest.raises(ValueError, match="'four' lacks 1"):
+            writer.write_all(found())
+        assert taken == [made.id for made in self.INPUTS[:5]]
+        writer.commit()
+        assert writer.n_kept == 4
+        writer.write_all(outcome(made, header) for made in self.INPUTS[4:])
+        writer.finish(made.id for made in self.INPUTS)
+        writer.close()
+        assert content(path.parent) == expected
+
+    def test_one_piece_at_a_time(self, path: Path, header: Header) -> None:
+        """Nobody holds a piece any more when the next one is made."""
+        item = Item("long.wav", 6, 9, 16_000, 1, -1, ())
+        alive = []
+
+        def pieces() -> Iterator[Array]:
+            for _ in range(3):
+                piece = np.zeros((2, 4), np.float32)
+                told = weakref.ref(piece)
+                yield piece
+                del piece
+                alive.append(told() is not None)
+
+        writer = open_writer(path, header)
+        writer.write(Done("long.wav", None, None, (item,)), [pieces()])
+        writer.close()
+        assert alive == [False] * 3
+
+    @pytest.mark.parametrize("transpose", [False, True])
+    def test_memory_of_a_long_item(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, *, transpose: bool
+    ) -> None:
+        """Written, resumed, taken over or finished, an item of any length fits into memory."""
+        header = self.make_header(row_shape=(256,), transpose=transpose)
+        monkeypatch.setattr(rows_module, "BLOCK_BYTES", 1 << 20)
+        monkeypatch.setattr(disk, "_BLOCK", 1 << 20)
+        n_pieces, piece_rows = 32, 1024  # 1 MiB each
+        item = Item("long.wav", n_pieces * piece_rows, 9, 16_000, 1, -1, ())
+        done = Done("long.wav", 1, 1, (item,))
+
+        def pieces() -> Iterator[Array]:
+            for n in range(n_pieces):
+                yield np.full((piece_rows, 256), n, np.float32)
+
+        tracemalloc.start()
+        try:
+            writer = open_writer(path, header)
+            writer.write(done, [pieces()])
+            writer.commit()
+            writer.close()
+            writer = open_writer(path, header)  # reads the last segment
+            writer.write(*outcome(Input("short.wav"), header))
+            writer.finish(["short.wav", "long.wav"])  # not in this order: they must be copied
+            writer.close()
+            writer = open_writer(path, header)
+            for seen in writer.previous():
+                writer.keep(seen)
+            writer.finish(["long.wav"])
+            writer.close()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 10 << 20
+        reader = open_reader(path)
+        assert reader.read("long.wav")[::piece_rows, 0].tolist() == list(range(n_pieces))
+        reader.close()
 
     # Being interrupted.
 
@@ -553,7 +762,7 @@ class StoreContract:
     def test_damaged_rows_are_not_kept(self, path: Path, header: Header) -> None:
         """A row that is not what its checksum says is not carried into a new output."""
         extract(path, header, self.INPUTS)
-        self.damage(path, outcome(self.INPUTS[3], header)[1][0])
+        self.damage(path, outcome(self.INPUTS[3], header)[1][0][0])
         writer = open_writer(path, header)
         kept = []
         for seen in writer.previous():
@@ -588,7 +797,7 @@ class StoreContract:
             writer.write(*outcome(made, header))
         writer.commit()
         writer.close()
-        rows = outcome(self.INPUTS[3], header)[1][0]
+        rows = outcome(self.INPUTS[3], header)[1][0][0]
         self.damage(path.parent, rows)
         assert extract(path, header, self.INPUTS) == 7
         assert content(path.parent) == self.straight(tmp_path, header, self.INPUTS)

@@ -20,6 +20,7 @@ from melcli.store.records import (
     Header,
     Item,
     Outcome,
+    Pieces,
     check_id,
     input_id,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Header",
     "Item",
     "Outcome",
+    "Pieces",
     "check_id",
     "finished",
     "input_id",

@@ -18,6 +18,7 @@ from melcli.errors import DeviceError, MelcliError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import TracebackType
 
 _BLOCK = 1 << 23
 _CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -51,12 +52,40 @@ def device_errors(path: Path, n_kept: Callable[[], int] = lambda: 0) -> Iterator
     except MelcliError:
         raise
     except OSError as error:
-        cause, remedy = _FAULTS.get(
-            error.errno or 0, ((error.strerror or str(error)).lower(), _AGAIN)
-        )
-        if n := n_kept():
-            remedy += f": {n} input{'s are' if n > 1 else ' is'} kept"
-        raise DeviceError(cause, path, remedy) from error
+        raise _device_error(error, path, n_kept()) from error
+
+
+class Guard:
+    """Does what `device_errors` does, for one file again and again, and remembers the last fault.
+
+    A class, since it is entered for every item: a generator would take longer than a small write.
+    """
+
+    def __init__(self, path: Path, n_kept: Callable[[], int]) -> None:
+        self.fault: DeviceError | None = None
+        self._path, self._n_kept = path, n_kept
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, DeviceError):
+            self.fault = error
+        elif isinstance(error, OSError) and not isinstance(error, MelcliError):
+            self.fault = _device_error(error, self._path, self._n_kept())
+            raise self.fault from error
+
+
+def _device_error(error: OSError, path: Path, n_kept: int) -> DeviceError:
+    cause, remedy = _FAULTS.get(error.errno or 0, ((error.strerror or str(error)).lower(), _AGAIN))
+    if n_kept:
+        remedy += f": {n_kept} input{'s are' if n_kept > 1 else ' is'} kept"
+    return DeviceError(cause, path, remedy)
 
 
 def open_file(path: Path) -> int:

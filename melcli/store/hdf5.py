@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import weakref
-import zlib
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -120,18 +119,17 @@ class Hdf5Writer(StoreWriter):
     def _first_row(self, *, kept: bool) -> int:  # noqa: ARG002  # rows lie together in any case
         return self._n_rows
 
-    def _write_item(self, item: Item, rows: Array) -> int:
-        crc = self.rows.write(self._at, rows)
-        self._at += item.n_rows
+    def _write_item(self, item: Item, pieces: Iterator[Array]) -> int:  # noqa: ARG002  # as above
+        crc = 0
+        for piece in pieces:
+            with self._disk:
+                crc = self.rows.write(self._at, piece, crc)
+            self._at += len(piece)
+            del piece  # it may be large, and the next one is made now
         return crc
 
     def _keep_item(self, item: Item) -> int:
-        crc = 0
-        for block in self._previous_blocks(item):
-            disk.write_at(self.rows.fd, data := as_bytes(block), self.rows.offset(self._at))
-            crc = zlib.crc32(data, crc)
-            self._at += len(block)
-        return crc
+        return self._write_item(item, self._previous_blocks(item))
 
     def _outcome_done(self, *, good: bool) -> None:
         if good:
@@ -139,6 +137,10 @@ class Hdf5Writer(StoreWriter):
             self._n_rows = self._at
         else:
             self._at = self._n_rows
+
+    def _flush_rows(self) -> None:
+        if self._rows is not None:
+            self._rows.flush()
 
     def _sync_rows(self) -> int:
         self.rows.sync()
@@ -167,6 +169,7 @@ class Hdf5Writer(StoreWriter):
         scratch = disk.open_file(self._scratch)
         try:
             end = self.rows.offset(self._n_rows)
+            disk.truncate(self.rows.fd, end)  # rows that were begun and given up may lie there
             size = os.fstat(scratch).st_size
             disk.copy(scratch, end, size - end, self.rows.fd, end)
             disk.copy(scratch, 0, HEADER_PAGE, self.rows.fd, 0)
@@ -218,6 +221,7 @@ class TreeWriter(Hdf5Writer):
                     _label(data, header)
                     for start, stop in blocks(item.n_rows, header.row_bytes):
                         data[start:stop] = self.rows.read(first + start, stop - start)
+                        scratch.check()  # or a long item would fill the memory behind a full disk
                     listing.add(done, item, 0)
         return None
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+NOWHERE = -1
 
 
 class IdIndex:
@@ -33,6 +36,16 @@ class IdIndex:
             self._places = np.frombuffer(places, dtype=np.int64)[order]
         else:
             self._hashes = self._places = np.empty(0, dtype=np.int64)
+
+    def latest(self, names: Sequence[str]) -> list[int]:
+        """Give for each name the first of its `places`; `NOWHERE` if it has none."""
+        if not len(self._hashes):
+            return [NOWHERE] * len(names)
+        wanted = np.fromiter(map(hash, names), np.int64, len(names))
+        last = self._hashes.searchsorted(wanted, side="right") - 1
+        seen = self._hashes[last] == wanted
+        places: list[int] = np.where(seen, self._places[last], NOWHERE).tolist()
+        return places
 
     def places(self, name: str) -> Iterator[int]:
         """Give the places where ``name`` may have been seen, the latest first."""

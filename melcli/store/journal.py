@@ -25,7 +25,7 @@ import sys
 import zlib
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from melcli.errors import StoreError
 from melcli.store import disk
@@ -35,14 +35,14 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from io import BufferedReader
     from pathlib import Path
 
 _MARK = b'{"melcli journal": 1, '
 _PRELUDE = 256  # bytes of the first line, so that each process can write its name over the last
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-_SLICE = 1024
+_SLICE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,16 @@ class Entry:
 
     outcome: Outcome
     row: int
+
+
+class Summary(NamedTuple):
+    """What it takes to count an entry."""
+
+    id: str
+    failed: bool
+    row: int
+    n_items: int
+    n_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +215,8 @@ class Journal:
         start, stop = (segment.start, segment.stop) if segment else (self._start, self._stop)
         with self._reading(start) as lines:
             wanted = (ln for ln in _until(lines, stop) if ln.startswith((b'{"done"', b'{"failed"')))
-            while batch := list(islice(wanted, _SLICE)):  # one call of json for many lines
-                yield from map(_entry, json.loads(f"[{b','.join(batch).decode()}]"))
+            while batch := list(islice(wanted, _SLICE)):
+                yield from map(_entry, _parsed(batch))
 
     def places(self) -> Iterator[tuple[str, int]]:
         """Stream the id and the place of every committed outcome, oldest first."""
@@ -246,8 +256,25 @@ class JournalReader:
 
     def at(self, place: int) -> Entry:
         """Read the entry whose line begins at ``place``."""
+        (entry,) = self.entries([place])
+        return entry
+
+    def entries(self, places: Iterable[int]) -> Iterator[Entry]:
+        """Read the entries whose lines begin at these places."""
+        return map(_entry, self._records(places))
+
+    def summaries(self, places: Iterable[int]) -> Iterator[Summary]:
+        """Read the entries at these places, and of each only what it takes to count."""
+        return map(_summary, self._records(places))
+
+    def _records(self, places: Iterable[int]) -> Iterator[Mapping[str, Any]]:
+        rest = iter(places)
+        while batch := list(islice(rest, _SLICE)):
+            yield from _parsed(map(self._line, batch))
+
+    def _line(self, place: int) -> bytes:
         self._lines.seek(place)
-        return _entry(json.loads(self._lines.readline().decode()))
+        return self._lines.readline()
 
     def close(self) -> None:
         """Close the file."""
@@ -308,6 +335,12 @@ def _until(lines: BufferedReader, stop: int) -> Iterator[bytes]:
         yield line
 
 
+def _parsed(lines: Iterable[bytes]) -> list[Mapping[str, Any]]:
+    """Read lines, with one call of json for all of them."""
+    records: list[Mapping[str, Any]] = json.loads(f"[{b','.join(lines).decode()}]")
+    return records
+
+
 def _line(entry: Entry) -> bytes:
     outcome = entry.outcome
     source = [outcome.source_size, outcome.source_mtime_ns]
@@ -338,14 +371,24 @@ def _item_record(item: Item, name: str) -> list[Any]:
     ]
 
 
+def _summary(record: Mapping[str, Any]) -> Summary:
+    if "failed" in record:
+        return Summary(record["failed"], failed=True, row=-1, n_items=0, n_rows=0)
+    items = record["items"]
+    n_rows = sum([item[1] for item in items])
+    return Summary(
+        record["done"], failed=False, row=record["row"], n_items=len(items), n_rows=n_rows
+    )
+
+
 def _entry(record: Mapping[str, Any]) -> Entry:
     size, mtime_ns = record["source"]
     if "failed" in record:
         name = record["failed"]
         return Entry(Failed(name, size, mtime_ns, record["cause"], record["remedy"]), -1)
     name = record["done"]
-    items = tuple(
+    items = [
         Item(name + suffix, n_rows, n_samples, rate, n_channels, channel, tuple(notes), crc32)
         for suffix, n_rows, n_samples, rate, n_channels, channel, notes, crc32 in record["items"]
-    )
-    return Entry(Done(name, size, mtime_ns, items), record["row"])
+    ]
+    return Entry(Done(name, size, mtime_ns, tuple(items)), record["row"])

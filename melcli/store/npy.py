@@ -18,6 +18,7 @@ others only the size is looked at, since reading all of them would take as long 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tomllib
@@ -33,6 +34,7 @@ from melcli.store import disk
 from melcli.store.index import IdIndex
 from melcli.store.reader import COLUMNS, StoreReader, damage, ends
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
+from melcli.store.rows import rows_a_block
 from melcli.store.writer import Selection, StoreWriter
 
 if TYPE_CHECKING:
@@ -88,8 +90,10 @@ class NpyWriter(StoreWriter):
         self._place = path  # where committed files go
         self._old: Listing | None = None
         self._journalled: IdIndex | None = None
-        self._last_folder: Path | None = None
-        self._n_new = self._n_good = 0
+        self._last_folder: str | None = None
+        self._written: list[str] = []  # where the files of the segment belong, by their number
+        self._n_good = 0  # of whole outcomes
+        self._n_bytes = 0  # of the outcome in hand
         super().__init__(
             path,
             header,
@@ -132,7 +136,7 @@ class NpyWriter(StoreWriter):
 
     def _resume(self) -> None:
         if self._journal.segments:
-            self._publish(self._journal.segments[-1], trust=False)
+            self._publish(self._journal.segments[-1])
         disk.remove_tree(self._new)
         self._begin_rows()
 
@@ -201,35 +205,46 @@ class NpyWriter(StoreWriter):
         Raises:
             StoreError: A file that melcli did not make is in the way.
         """
-        final = self.path / path
-        if final.parent != self._last_folder:
-            for above in final.relative_to(self.path).parents:
+        folder = path.rpartition("/")[0]
+        if folder != self._last_folder:
+            for above in (self.path / path).relative_to(self.path).parents:
                 if os.path.lexists(self.path / above) and not (self.path / above).is_dir():
                     raise _in_the_way(self.path / above)
-            self._last_folder = final.parent
-        if os.path.lexists(final) and not self._is_ours(path):
-            raise _in_the_way(final)
+            self._last_folder = folder
+        if os.path.lexists(f"{self.path}/{path}") and not self._is_ours(path):
+            raise _in_the_way(self.path / path)
 
     # Writing.
 
     def _first_row(self, *, kept: bool) -> int:
-        return -1 if kept else self._n_new
+        return -1 if kept else len(self._written)
 
-    def _write_item(self, item: Item, rows: Array) -> int:
-        self._check_place(npy_path(item.id))
-        data = np.ascontiguousarray(np.moveaxis(rows, 0, -1)) if self._asked.transpose else rows
-        content = as_bytes(data)
-        fd = disk.open_file(self._new / f"{self._n_new}.npy")
+    def _write_item(self, item: Item, pieces: Iterator[Array]) -> int:
+        path = npy_path(item.id)
+        with self._disk:
+            self._check_place(path)
+            fd = disk.open_file(self._new_file(len(self._written)))
         try:
-            disk.truncate(fd, 0)
-            head = npy_header(data.shape, data.dtype)
-            disk.write_at(fd, head, 0)
-            disk.write_at(fd, content, len(head))
+            with self._disk:
+                # A write that failed may have left something. Besides, ext4 begins to write such a
+                # file out as soon as it is closed, and syncing it takes a third of the time.
+                disk.truncate(fd, 0)
+            file = _ItemFile(fd, self._asked, item)
+            for piece in pieces:
+                with self._disk:
+                    file.add(piece)
+                del piece  # it may be large, and the next one is made now
+            with self._disk:
+                crc = file.end()
         finally:
-            os.close(fd)
-        self._n_new += 1
-        self.n_bytes_written += content.nbytes
-        return zlib.crc32(content)
+            with self._disk:
+                os.close(fd)
+        self._written.append(path)
+        self._n_bytes += item.n_rows * self._asked.row_bytes
+        return crc
+
+    def _new_file(self, n: int) -> Path:
+        return self._new / f"{n}.npy"
 
     def _keep_item(self, item: Item) -> int:
         crc = _crc32(self.path / npy_path(item.id), self._asked, item)
@@ -237,26 +252,31 @@ class NpyWriter(StoreWriter):
 
     def _outcome_done(self, *, good: bool) -> None:
         if good:
-            self._n_good = self._n_new
+            self._n_good = len(self._written)
+            self.n_bytes_written += self._n_bytes
         else:
-            self._n_new = self._n_good
+            del self._written[self._n_good :]
+        self._n_bytes = 0
 
     def _sync_rows(self) -> int:
-        for n in range(self._n_new):
-            disk.sync_file(self._new / f"{n}.npy")
+        for n in range(len(self._written)):
+            disk.sync_file(self._new_file(n))
         disk.sync_folder(self._new)
-        return self._n_new
+        return len(self._written)
 
     def _committed(self) -> None:
-        self._publish(self._journal.segments[-1], trust=True)
-        self._n_new = self._n_good = 0
+        """Move the files of the segment to their places; of an item written twice, the later."""
+        last = {path: n for n, path in enumerate(self._written)}
+        files = ((self._new_file(n), self._place / path) for path, n in last.items())
+        self._move(files, self._place)
+        self._written, self._n_good = [], 0
 
-    def _publish(self, segment: Segment, *, trust: bool) -> None:
-        """Move the files of a committed segment to their places."""
+    def _publish(self, segment: Segment) -> None:
+        """Move the files of the last segment to their places, where a crash prevented it."""
         files = (
             (new, self._place / npy_path(item.id))
             for item, new in self._files(segment)
-            if trust or _crc32(new, self._asked, item) == item.crc32
+            if _crc32(new, self._asked, item) == item.crc32
         )
         self._move(files, self._place)
 
@@ -321,6 +341,94 @@ class NpyWriter(StoreWriter):
         for folder in sorted(folders):
             if folder.is_dir():
                 disk.sync_folder(folder)
+
+
+class _ItemFile:
+    """One ``.npy`` file, written in blocks of rows, so that an item of any length fits.
+
+    With the rows axis last, each number of a row belongs to another of the long lines that lie one
+    behind the other in the file, and a block of rows is a short stretch of every line. So each
+    line has its own checksum, and that of the file is put together from them.
+    """
+
+    def __init__(self, fd: int, header: Header, item: Item) -> None:
+        self._fd, self._header, self._n_rows = fd, header, item.n_rows
+        self._head, self._dtype = _head(header, item), STORED[header.dtype]
+        self._n_lines = math.prod(header.row_shape) if header.transpose else 1
+        self._line_bytes = item.n_rows * header.row_bytes // self._n_lines
+        self._crc32s = [0] * self._n_lines
+        self._first = 0  # row of the block in hand
+        self._begin_block()
+
+    def _begin_block(self) -> None:
+        """Make room for the next rows, with their numbers as they lie on disk."""
+        n = min(rows_a_block(self._header.row_bytes), self._n_rows - self._first)
+        block = np.empty(_shape(self._header, n), self._dtype)
+        self._lines = block.reshape(self._n_lines, -1)
+        self._rows = np.moveaxis(block, -1, 0) if self._header.transpose else block
+        self._n_filled = 0
+
+    def add(self, piece: Array) -> None:
+        """Put the next rows in their places, and write every block that is full."""
+        while len(piece):
+            n = min(len(piece), len(self._rows) - self._n_filled)
+            self._rows[self._n_filled : self._n_filled + n] = piece[:n]
+            self._n_filled += n
+            piece = piece[n:]
+            if self._n_filled == len(self._rows) and self._first + self._n_filled < self._n_rows:
+                self._write_block()
+                self._first += self._n_filled
+                self._begin_block()
+
+    def end(self) -> int:
+        """Write the last block and give the checksum of all rows."""
+        if self._first:
+            self._write_block()
+            disk.write_at(self._fd, self._head, 0)
+            return joined_crc32(self._crc32s, self._line_bytes)
+        content = as_bytes(self._lines)
+        disk.write_at(self._fd, b"".join((self._head, content)), 0)  # nearly all items fit
+        return zlib.crc32(content)
+
+    def _write_block(self) -> None:
+        offset = len(self._head) + self._first * (self._line_bytes // self._n_rows)
+        for i, stretch in enumerate(self._lines):
+            data = as_bytes(stretch)
+            disk.write_at(self._fd, data, offset + i * self._line_bytes)
+            self._crc32s[i] = zlib.crc32(data, self._crc32s[i])
+
+
+def joined_crc32(crc32s: Sequence[int], n_bytes: int) -> int:
+    """Compute the checksum of stretches of one length, laid end to end, from those of each.
+
+    A CRC is linear: ``crc(a + b) = Z(crc(a)) ^ crc(b)``, where ``Z`` is what as many zero bytes as
+    ``b`` has do to a CRC, a matrix of 32 x 32 bits. That of one zero byte is asked of zlib, and
+    its power is found by squaring.
+
+    >>> joined_crc32([zlib.crc32(b"lon"), zlib.crc32(b"ger")], 3) == zlib.crc32(b"longer")
+    True
+    """
+    square = [zlib.crc32(b"\0", 1 << bit) ^ zlib.crc32(b"\0") for bit in range(32)]
+    zeros = [1 << bit for bit in range(32)]
+    while n_bytes:
+        if n_bytes & 1:
+            zeros = [_product(square, column) for column in zeros]
+        square = [_product(square, column) for column in square]
+        n_bytes >>= 1
+    crc = 0
+    for crc32 in crc32s:
+        crc = _product(zeros, crc) ^ crc32
+    return crc
+
+
+def _product(columns: Sequence[int], vector: int) -> int:
+    """Multiply a matrix of bits with a vector of bits."""
+    total = 0
+    for column in columns:
+        if vector & 1:
+            total ^= column
+        vector >>= 1
+    return total
 
 
 class Listing:
@@ -450,7 +558,7 @@ def _check_head(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
     if found != (shape, False, dtype):
         raise ValueError(f"shape, Fortran order and dtype are {found}, not {(shape, False, dtype)}")
     place = file.tell()
-    if os.fstat(file.fileno()).st_size != place + int(np.prod(shape)) * dtype.itemsize:
+    if os.fstat(file.fileno()).st_size != place + math.prod(shape) * dtype.itemsize:
         raise ValueError("the file has another size than its head says")
     return place
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from melcli.store.records import Array, Done, Failed, Header, Outcome
+    from melcli.store.records import Array, Done, Failed, Header, Outcome, Pieces
 
 
 class Writer(Protocol):
@@ -55,12 +55,26 @@ class Writer(Protocol):
                 again. Nothing is taken over then, and the writer can go on.
         """
 
-    def write(self, outcome: Outcome, rows: Sequence[Array]) -> None:
-        """Add an outcome with one ``(n_rows, *row_shape)`` array for each of its items.
+    def write(self, outcome: Outcome, rows: Sequence[Pieces]) -> None:
+        """Add an outcome, with the rows of each of its items in pieces.
+
+        A piece is an array ``(n, *row_shape)``; how the rows are cut leaves no trace. The pieces
+        of one item are asked for after those of the item before, and no piece is held when the
+        next is asked for. An item of usual size is a list with one array.
+
+        Whatever goes wrong, and be it an exception that the pieces raise, which passes on as it
+        is: nothing of this outcome is kept, and unless it was the disk, the writer can go on.
 
         Raises:
             StoreError: The id cannot be stored.
+            ValueError: The rows of an item are not ``n_rows`` in all, or not of the header's kind.
             DeviceError: The disk is full, or does not work.
+        """
+
+    def write_all(self, found: Iterable[tuple[Outcome, Sequence[Pieces]]]) -> None:
+        """`write` outcomes in turn, small ones with fewer calls to the disk.
+
+        If one goes wrong, those before it are in the segment, and no further one is asked for.
         """
 
     def commit(self) -> None:

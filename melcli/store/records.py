@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -12,10 +13,12 @@ import numpy.typing as npt
 from melcli.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 DType: TypeAlias = Literal["float32", "float16"]
+Pieces: TypeAlias = "Iterable[Array]"
+"""The rows of one item, in order, in as many arrays as their maker likes."""
 
 STORED: Mapping[str, np.dtype[np.floating[Any]]] = {
     "float32": np.dtype("<f4"),
@@ -50,6 +53,19 @@ class Item:
     channel: int
     notes: tuple[str, ...]
     crc32: int = 0
+
+    def with_crc32(self, crc32: int) -> Item:
+        """Give the same item with its checksum, for less than `dataclasses.replace` takes."""
+        return Item(
+            self.id,
+            self.n_rows,
+            self.n_samples,
+            self.sample_rate,
+            self.n_channels,
+            self.channel,
+            self.notes,
+            crc32,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +167,7 @@ class Header:
     @property
     def row_bytes(self) -> int:
         """How many bytes one row takes on disk."""
-        return int(np.prod(self.row_shape)) * STORED[self.dtype].itemsize
+        return math.prod(self.row_shape) * STORED[self.dtype].itemsize
 
 
 def input_id(item_id: str, settings: Mapping[str, str]) -> str:
@@ -186,7 +202,7 @@ def check_id(name: str) -> None:
             fault = "has a NUL byte in it"
         elif name.startswith("/"):
             fault = "is absolute"
-        elif any(part in {"", ".", ".."} for part in name.split("/")):
+        elif "//" in (framed := f"/{name}/") or "/./" in framed or "/../" in framed:
             fault = "has an empty part, or '.' or '..', in it"
         else:
             return
@@ -216,12 +232,13 @@ def as_stored(rows: Array, header: Header, n_rows: int) -> Array:
     """Give rows as they lie on disk: little-endian and contiguous.
 
     Raises:
-        ValueError: They are not ``n_rows`` rows of the header's shape and dtype.
+        ValueError: They are not of the header's shape and dtype, or are more than ``n_rows``.
     """
-    stored = STORED[header.dtype]
-    if rows.shape != (n_rows, *header.row_shape) or rows.dtype.newbyteorder("<") != stored:
+    stored, shape = STORED[header.dtype], rows.shape
+    fits = shape[1:] == header.row_shape and shape[0] <= n_rows
+    if not fits or (rows.dtype != stored and rows.dtype.newbyteorder("<") != stored):
         raise ValueError(
-            f"rows of shape {rows.shape} and {rows.dtype}, "
+            f"rows of shape {shape} and {rows.dtype}, "
             f"but {(n_rows, *header.row_shape)} and {header.dtype} were announced"
         )
     return np.ascontiguousarray(rows, dtype=stored)
@@ -232,7 +249,7 @@ def as_bytes(stored: Array) -> memoryview:
     return memoryview(cast("bytes", stored.reshape(-1).view(np.uint8)))
 
 
-def check_outcome(outcome: Outcome, rows: Sequence[Array], header: Header) -> None:
+def check_outcome(outcome: Outcome, rows: Sequence[Pieces], header: Header) -> None:
     """Refuse an outcome that could not be read back as it was written.
 
     Raises:
@@ -250,5 +267,5 @@ def check_outcome(outcome: Outcome, rows: Sequence[Array], header: Header) -> No
                 None,
                 "give the file a name that does not end like a channel (#0) or a chunk (@0)",
             )
-        if any("," in note for note in item.notes):
+        if item.notes and any("," in note for note in item.notes):
             raise ValueError(f"a note with a comma in it: {item.notes}")

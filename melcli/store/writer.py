@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from melcli.errors import DeviceError, StoreError
+from melcli.errors import StoreError
 from melcli.store import disk
 from melcli.store.compare import (
     differences,
@@ -17,7 +17,7 @@ from melcli.store.compare import (
     refuse_other_machine,
     refuse_other_settings,
 )
-from melcli.store.index import IdIndex
+from melcli.store.index import NOWHERE, IdIndex
 from melcli.store.journal import Entry, Journal
 from melcli.store.records import Done, Failed, as_stored, check_outcome, printable
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from melcli.store.journal import Segment
+    from melcli.store.journal import Segment, Summary
     from melcli.store.reader import StoreReader
-    from melcli.store.records import Array, Header, Item, Outcome
+    from melcli.store.records import Array, Header, Item, Outcome, Pieces
+
+_SLICE = 1024
 
 
 class Selection:
@@ -51,30 +53,47 @@ class Selection:
             raise
 
     def _fill(self, index: IdIndex, order: Iterable[str]) -> None:
-        for name in order:
-            for place in index.places(name):
-                entry = self._reader.at(place)
-                if entry.outcome.id == name:
-                    self._places.append(place)
-                    self._count(entry)
-                    break
-            else:
-                raise ValueError(f"no outcome for {name!r}: the output is not complete")
+        names = iter(order)
+        while batch := list(islice(names, _SLICE)):
+            # The latest line with the hash of an id is nearly always that of the id itself.
+            places = index.latest(batch)
+            if NOWHERE in places:
+                raise _no_outcome(batch[places.index(NOWHERE)])
+            for name, place, summary in zip(
+                batch, places, self._reader.summaries(places), strict=True
+            ):
+                if summary.id == name:
+                    self._add(place, summary)
+                else:
+                    self._search(index, name)
 
-    def _count(self, entry: Entry) -> None:
-        if isinstance(entry.outcome, Failed):
+    def _search(self, index: IdIndex, name: str) -> None:
+        for place in index.places(name):
+            (summary,) = self._reader.summaries([place])
+            if summary.id == name:
+                self._add(place, summary)
+                return
+        raise _no_outcome(name)
+
+    def _add(self, place: int, summary: Summary) -> None:
+        self._places.append(place)
+        if summary.failed:
             self.n_failures += 1
             return
-        self.in_row_order &= entry.row == self.n_rows
-        self.n_items += len(entry.outcome.items)
-        self.n_rows += sum(item.n_rows for item in entry.outcome.items)
+        self.in_row_order &= summary.row == self.n_rows
+        self.n_items += summary.n_items
+        self.n_rows += summary.n_rows
 
     def __iter__(self) -> Iterator[Entry]:
-        return map(self._reader.at, self._places)
+        return self._reader.entries(self._places)
 
     def close(self) -> None:
         """Close the journal's file."""
         self._reader.close()
+
+
+def _no_outcome(name: str) -> ValueError:
+    return ValueError(f"no outcome for {name!r}: the output is not complete")
 
 
 class StoreWriter(ABC):
@@ -88,12 +107,13 @@ class StoreWriter(ABC):
         self._asked = self._header = replace(header, command=printable(header.command))
         self._accept = accept_different_machine
         self._replacing = header.overwrite
-        self._fault: DeviceError | None = None
         self._begun = self._machine_checked = self._finished = self._closed = False
         self._previous: StoreReader | None = None
         with disk.device_errors(path):
             disk.make_folder(journal.parent)
             self._journal = Journal(journal)
+        # Around everything that asks something of the disk, and around nothing else.
+        self._disk = disk.Guard(path, lambda: self.n_kept)
         try:
             with disk.device_errors(path):
                 self._previous = self._finished_output()
@@ -147,8 +167,8 @@ class StoreWriter(ABC):
         """Make the place for the rows of a new output."""
 
     @abstractmethod
-    def _write_item(self, item: Item, rows: Array) -> int:
-        """Write the rows of an item and give their checksum."""
+    def _write_item(self, item: Item, pieces: Iterator[Array]) -> int:
+        """Write the rows of an item, which are all there and as announced; give their checksum."""
 
     @abstractmethod
     def _keep_item(self, item: Item) -> int:
@@ -161,6 +181,9 @@ class StoreWriter(ABC):
     @abstractmethod
     def _outcome_done(self, *, good: bool) -> None:
         """Make the rows of the outcome in hand part of the segment, or forget them."""
+
+    def _flush_rows(self) -> None:  # noqa: B027  # most gather nothing
+        """Hand what was gathered to the system."""
 
     @abstractmethod
     def _close_rows(self) -> None:
@@ -253,7 +276,8 @@ class StoreWriter(ABC):
         if machine_differences(found, ours):
             if not self._accept:
                 refuse_other_machine(found, ours, self.path)
-            self._begin()
+            if not self._begun:
+                self._begin()
             self._header = replace(self._header, machine=merged_machine(found, ours))
             self._journal.add_machine(self._header.machine)
         self._machine_checked = True
@@ -262,7 +286,7 @@ class StoreWriter(ABC):
         """Take over an outcome of the finished output."""
         self._ready()
         items = outcome.items if isinstance(outcome, Done) else ()
-        with self._device_errors():
+        with self._disk:
             row, good = self._first_row(kept=True), False
             try:
                 good = all(self._keep_item(item) == item.crc32 for item in items)
@@ -276,39 +300,62 @@ class StoreWriter(ABC):
             )
         self._journal.add(Entry(outcome, row))
 
-    def write(self, outcome: Outcome, rows: Sequence[Array]) -> None:
+    def write(self, outcome: Outcome, rows: Sequence[Pieces]) -> None:
         """Add an outcome and its rows to the segment in hand."""
-        check_outcome(outcome, rows, self._asked)
-        if isinstance(outcome, Failed):
-            self._ready()
-            remedy = None if outcome.remedy is None else printable(outcome.remedy)
-            told = replace(outcome, cause=printable(outcome.cause), remedy=remedy)
-            self._journal.add(Entry(told, -1))
-            return
-        stored = [
-            as_stored(array_, self._asked, item.n_rows)
-            for item, array_ in zip(outcome.items, rows, strict=True)
-        ]
-        self.check_machine()
-        self._ready()
-        with self._device_errors():
-            row, good = self._first_row(kept=False), False
-            try:
-                items = tuple(
-                    replace(item, crc32=self._write_item(item, array_))
-                    for item, array_ in zip(outcome.items, stored, strict=True)
-                )
-                good = True
-            finally:
-                self._outcome_done(good=good)
-        self._journal.add(Entry(replace(outcome, items=items), row))
+        self.write_all([(outcome, rows)])
+
+    def write_all(self, found: Iterable[tuple[Outcome, Sequence[Pieces]]]) -> None:
+        """Add outcomes to the segment in hand."""
+        for outcome, rows in found:
+            check_outcome(outcome, rows, self._asked)
+            if isinstance(outcome, Failed):
+                self._ready()
+                remedy = None if outcome.remedy is None else printable(outcome.remedy)
+                told = replace(outcome, cause=printable(outcome.cause), remedy=remedy)
+                self._journal.add(Entry(told, -1))
+            else:
+                self.check_machine()
+                self._ready()
+                self._write_done(outcome, rows)
+        with self._disk:
+            self._flush_rows()
+
+    def _write_done(self, done: Done, rows: Sequence[Pieces]) -> None:
+        row, good = self._first_row(kept=False), False
+        try:
+            items = tuple(
+                [
+                    item.with_crc32(self._write_item(item, self._checked(item, pieces)))
+                    for item, pieces in zip(done.items, rows, strict=True)
+                ]
+            )
+            good = True
+        finally:
+            self._outcome_done(good=good)
+        stored = Done(done.id, done.source_size, done.source_mtime_ns, items)
+        self._journal.add(Entry(stored, row))
+
+    def _checked(self, item: Item, pieces: Pieces) -> Iterator[Array]:
+        """Pass the pieces of an item on, as they lie on disk, one in memory at a time.
+
+        Raises:
+            ValueError: They are not the rows that were announced.
+        """
+        n_left = item.n_rows
+        for piece in pieces:
+            stored = as_stored(piece, self._asked, n_left)
+            n_left -= len(stored)
+            yield stored
+            del piece, stored  # they may be large, and the next piece is made while this waits
+        if n_left:
+            raise ValueError(f"{item.id!r} lacks {n_left} of the {item.n_rows} rows announced")
 
     def commit(self) -> None:
         """End a segment: what was written will survive a crash."""
         if not self._journal.n_pending:
             return
         self._ready()
-        with self._device_errors():
+        with self._disk:
             self._journal.commit(self._sync_rows())
             self._committed()
 
@@ -316,7 +363,7 @@ class StoreWriter(ABC):
         """Make the finished output and put it in its place."""
         self._ready()
         self.commit()
-        with self._device_errors():
+        with self._disk:
             selection = Selection(self._journal, order)
             try:
                 self._assemble(self._header, selection)
@@ -360,16 +407,15 @@ class StoreWriter(ABC):
 
     def _ready(self) -> None:
         """Begin the output if that was not done, and refuse to go on after a failed disk."""
-        if self._fault:
+        if self._disk.fault:
             # After a failed sync the system may have thrown the bytes away: only a new start,
             # which reads them back, can tell.
-            raise self._fault
-        self._begin()
+            raise self._disk.fault
+        if not self._begun:
+            self._begin()
 
     def _begin(self) -> None:
-        if self._begun:
-            return
-        with self._device_errors():
+        with self._disk:
             folder = self._journal.path.parent
             self._journal.begin(self._header)
             disk.sync_folder(folder)
@@ -377,12 +423,3 @@ class StoreWriter(ABC):
             for made in (folder, folder.parent, self.path.parent):
                 disk.sync_folder(made)
         self._begun = True
-
-    @contextmanager
-    def _device_errors(self) -> Iterator[None]:
-        try:
-            with disk.device_errors(self.path, lambda: self.n_kept):
-                yield
-        except DeviceError as error:
-            self._fault = error
-            raise

@@ -6,17 +6,21 @@ import json
 import os
 import resource
 import tomllib
+import tracemalloc
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from melcli.errors import DeviceError, StoreError
-from melcli.store import Done, Header, Item, disk, open_reader, open_writer
+from melcli.store import Done, Header, Item, disk, open_reader, open_writer, rows
 from melcli.store.hdf5 import Hdf5Writer
-from melcli.store.npy import npy_path
+from melcli.store.npy import joined_crc32, npy_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,7 +182,7 @@ class TestPacked(Hdf5Contract):
             assert [axis.label for axis in f["mel"].dims] == ["frame", "mel"]
             assert f.attrs["config"] == header.config
             assert f.attrs["machine_torch"] == "2.4.0"
-        np.testing.assert_array_equal(mel, outcome(self.INPUTS[3], header)[1][0])
+        np.testing.assert_array_equal(mel, outcome(self.INPUTS[3], header)[1][0][0])
 
     def test_rows_are_not_copied(
         self, path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
@@ -205,6 +209,19 @@ class TestPacked(Hdf5Contract):
         writer = open_writer(path, header)
         for made in reversed(inputs):
             writer.write(*outcome(made, header))
+        writer.finish(made.id for made in inputs)
+        writer.close()
+        assert content(path.parent) == self.straight(tmp_path, header, inputs)
+
+    def test_given_up_rows_are_cut_off(self, path: Path, header: Header, tmp_path: Path) -> None:
+        """What an item left that went wrong is not in the output, where its rows are spliced."""
+        inputs = [Input(f"{n}.wav", 1000) for n in range(20)]
+        writer = open_writer(path, header)
+        for made in inputs:
+            writer.write(*outcome(made, header))
+        long = Done("long.wav", None, None, (Item("long.wav", 1 << 20, 1, 1, 1, -1, ()),))
+        with pytest.raises(ValueError, match="lacks"):
+            writer.write(long, [[np.ones((1 << 18, 4), np.float32)]])
         writer.finish(made.id for made in inputs)
         writer.close()
         assert content(path.parent) == self.straight(tmp_path, header, inputs)
@@ -244,10 +261,34 @@ class TestTree(Hdf5Contract):
         extract(path, header, self.INPUTS)
         with h5py.File(path) as f:
             np.testing.assert_array_equal(
-                f["mel/b/three.wav"][:], outcome(self.INPUTS[3], header)[1][0]
+                f["mel/b/three.wav"][:], outcome(self.INPUTS[3], header)[1][0][0]
             )
             assert [axis.label for axis in f["mel/four"].dims] == ["frame", "mel"]
             assert f["items/start"][:].tolist() == [0] * 6
+
+    def test_disk_full_in_a_long_item(
+        self, path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While HDF5 is kept from hearing of a full disk, the memory does not fill up instead."""
+        monkeypatch.setattr(rows, "BLOCK_BYTES", 1 << 20)
+        monkeypatch.setattr(disk, "_BLOCK", 1 << 20)
+        n_rows = 1 << 20  # 16 MiB
+        item = Item("long.wav", n_rows, 1, 1, 1, -1, ())
+        writer = open_writer(path, header)
+        writer.write(Done("long.wav", None, None, (item,)), [[np.ones((n_rows, 4), np.float32)]])
+        writer.commit()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        tracemalloc.start()
+        try:
+            with pytest.raises(DeviceError, match="larger than this file system allows"):
+                writer.finish(["long.wav"])
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            writer.close()
+        assert peak < 8 << 20
 
 
 class TestNpy(StoreContract):
@@ -259,7 +300,7 @@ class TestNpy(StoreContract):
     def test_plain_files(self, path: Path, header: Header) -> None:
         """Each item is a plain array in the config's layout, listed with what it came from."""
         extract(path, header, self.INPUTS)
-        rows = outcome(self.INPUTS[3], header)[1][0]
+        rows = outcome(self.INPUTS[3], header)[1][0][0]
         np.testing.assert_array_equal(np.load(path / "b/three.npy", allow_pickle=False), rows.T)
         lines = [json.loads(line) for line in (path / "melcli.jsonl").read_text().splitlines()]
         assert [line["status"] for line in lines].count("failed") == 2
@@ -400,11 +441,19 @@ class TestNpy(StoreContract):
         writer.close()
 
 
+@given(st.integers(0, 40).flatmap(lambda n: st.lists(st.binary(min_size=n, max_size=n))))
+def test_joined_checksums(stretches: list[bytes]) -> None:
+    """The checksum of stretches laid end to end follows from theirs and their length."""
+    n_bytes = len(stretches[0]) if stretches else 7
+    joined = joined_crc32([zlib.crc32(stretch) for stretch in stretches], n_bytes)
+    assert joined == zlib.crc32(b"".join(stretches))
+
+
 def test_item_ids_lead_back_to_inputs(tmp_path: Path) -> None:
     """With chunks, a file whose own name ends like one cannot be mistaken for a part."""
     header = replace(StoreContract().make_header(), settings={"long": "chunks"})
     writer = open_writer(tmp_path / "x.h5", header)
-    item, rows = Item("x@3", 1, 1, 1, 1, -1, ()), [np.zeros((1, 4), np.float32)]
+    item, rows = Item("x@3", 1, 1, 1, 1, -1, ()), [[np.zeros((1, 4), np.float32)]]
     with pytest.raises(StoreError, match="does not lead back to the input 'x@3'"):
         writer.write(Done("x@3", None, None, (item,)), rows)
     writer.write(Done("x@3", None, None, (replace(item, id="x@3@0"),)), rows)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from melcli.errors import DeviceError, StoreError
 from melcli.store import disk
 from melcli.store.compare import differences, merged_machine
-from melcli.store.index import IdIndex
+from melcli.store.index import NOWHERE, IdIndex
 from melcli.store.records import Done, Header, Item, check_id, check_outcome, input_id
 from melcli.store.scratch import Scratch
 
@@ -76,7 +76,7 @@ def test_outcome_must_hold_together() -> None:
     with pytest.raises(ValueError, match="0 items"):
         check_outcome(Done("a", None, None, ()), [], HEADER)
     with pytest.raises(ValueError, match="comma"):
-        check_outcome(Done("a", None, None, (replace(item, notes=("a, b",)),)), [rows], HEADER)
+        check_outcome(Done("a", None, None, (replace(item, notes=("a, b",)),)), [[rows]], HEADER)
 
 
 def test_same_digest_is_the_same_config() -> None:
@@ -108,6 +108,13 @@ def test_index_survives_equal_hashes() -> None:
     assert list(index.places("c")) == [3]
     assert list(index.places("d")) == []
     assert list(IdIndex([]).places("a")) == []
+
+
+@given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdef")))
+def test_latest_is_the_first_place(seen: list[str], names: list[str]) -> None:
+    """Asked for many ids at once, the index says what it says of each alone."""
+    index = IdIndex((name, place) for place, name in enumerate(seen))
+    assert index.latest(names) == [next(index.places(name), NOWHERE) for name in names]
 
 
 @pytest.mark.parametrize(
