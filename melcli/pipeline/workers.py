@@ -77,6 +77,10 @@ class Workers(Generic[Task, Result]):
         self._stop()
         for _ in range(self._n_started):
             self._ended.get()
+        # The threads have said that they ended, and may still hold `self` for a moment. Whoever
+        # drops a tensor last releases the interpreter lock, and a thread that wants it back while
+        # the interpreter shuts down is ended where it stands: inside torch, which aborts.
+        del self._work
 
     def submit(self, task: Task) -> Promise[Result]:
         """Hand over a task."""
@@ -92,9 +96,13 @@ class Workers(Generic[Task, Result]):
 
     def _run(self) -> None:
         try:
-            while (handed := self._tasks.get()) is not None:
-                task, promise = handed
-                if not self._stopping:
-                    promise.keep(lambda task=task: self._work(task))  # type: ignore[misc]
+            self._take_tasks()
         finally:
-            self._ended.put(None)
+            self._ended.put(None)  # holding no result any more: see `__exit__`
+
+    def _take_tasks(self) -> None:
+        while (handed := self._tasks.get()) is not None:
+            task, promise = handed
+            if not self._stopping:
+                promise.keep(lambda task=task: self._work(task))  # type: ignore[misc]
+            del handed, task, promise  # results are large, and the next task may be long in coming

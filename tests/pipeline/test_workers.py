@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 import signal
 import threading
+import time
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
+from melcli.pipeline import workers as workers_module
 from melcli.pipeline.workers import Workers
 
 if TYPE_CHECKING:
@@ -61,6 +64,40 @@ def test_leaving_ends_the_threads_and_drops_what_waits() -> None:
         threading.Timer(0.05, gate.set).start()
     assert len(begun) == 2
     assert threading.active_count() <= before + 1  # the timer may still be ending
+
+
+def test_results_nobody_asked_for_are_dropped_by_the_main_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the block no thread holds any: the interpreter could end it while it drops one."""
+    made: list[int] = []
+    dropped_by: list[int] = []
+
+    class Large:
+        def __del__(self) -> None:
+            dropped_by.append(threading.get_ident())
+
+    class SlowQueue(SimpleQueue[object]):
+        """Lets the main thread go on before the thread that said it ended has ended."""
+
+        def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002, its base's
+            super().put(item, block, timeout)
+            if item is None:
+                time.sleep(0.02)
+
+    def work(n: int) -> Large:
+        made.append(n)
+        return Large()
+
+    monkeypatch.setattr(workers_module, "SimpleQueue", SlowQueue)
+    with Workers(work, 2) as workers:
+        promises = [workers.submit(n) for n in range(4)]
+        while len(made) < 4:
+            pass
+    del promises
+    time.sleep(0.1)
+    assert len(dropped_by) == 4
+    assert set(dropped_by) == {threading.get_ident()}
 
 
 # An exception may also arrive in a destructor, where Python can only tell of it.
