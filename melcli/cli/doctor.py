@@ -39,7 +39,17 @@ def _findings() -> dict[str, dict[str, str | int | list[str]]]:
     import soundfile
     import torch
 
+    from melcli.config import RunConfig
     from melcli.config.run import available_cores
+    from melcli.dsp.frontend import FrontEnd
+    from melcli.pipeline.batching import budget
+    from melcli.pipeline.report import size
+    from melcli.pipeline.waveforms import PIECE_BYTES
+    from melcli.presets import DEFAULT, load
+
+    run, config = RunConfig(), load(DEFAULT).config
+    plan = budget(config, run.memory, run.n_workers)
+    block_rows = FrontEnd(config).block_rows
 
     packages = ("torch", "numpy", "soundfile", "soxr", "h5py", "click", "tqdm", "tomli-w")
     devices: dict[str, str | int | list[str]] = {
@@ -59,7 +69,16 @@ def _findings() -> dict[str, dict[str, str | int | list[str]]]:
         "devices": devices,
         "threads": {
             "cores": available_cores(),
-            "workers": f"{available_cores()} (one a core; --workers changes it)",
+            "workers": f"{run.n_workers} (one a core; --workers changes it), and one that writes",
             "torch": "1 in each worker",
+        },
+        "memory": {
+            "--memory": f"{size(run.memory)} for audio and rows, beside what torch itself takes",
+            "batch": f"{size(plan.batch_bytes)} of float32 audio, with {DEFAULT}",
+            "long inputs": f"in pieces of {size(PIECE_BYTES)}",
+        },
+        "numbers": {
+            "products": "float32, never TF32",
+            "blocks": f"{block_rows} frames on the cpu, with {DEFAULT}",
         },
     }

@@ -17,6 +17,7 @@ from melcli.errors import UsageError
 if TYPE_CHECKING:
     from melcli.config import MelConfig, OutputConfig, RunConfig
     from melcli.pipeline.plan import Selection
+    from melcli.pipeline.report import Report
 
 
 @click.command()
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 @click.option("--report", metavar="FILE|-", help="One JSON line for each input.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Print each failure as it happens.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print each failure at once, and where the time went."
+)
 @click.option("--no-progress", is_flag=True, help="Draw no bar.")
 @debug_option
 def extract(
@@ -79,7 +82,9 @@ def extract(
             _to_stdout(selection, config, out, run)
             return
         from melcli.pipeline import run as pipeline  # brings torch in; --help should not wait
+        from melcli.pipeline.device import keep_freed_memory
 
+        keep_freed_memory()
         with Progress(report, quiet=quiet, bar=not no_progress, verbose=verbose) as progress:
             books = pipeline.extract(
                 selection,
@@ -93,11 +98,17 @@ def extract(
     if as_json:
         click.echo(json.dumps(books.to_record()))
     if not quiet:
-        say(str(books))
-        if not click.get_current_context().meta["melcli.config_chosen"]:
-            say("no --config was given, so it was librosa; melcli configs list shows others")
+        _sum_up(books, verbose=verbose)
     if books.exit_code:
         sys.exit(books.exit_code)
+
+
+def _sum_up(books: Report, *, verbose: bool) -> None:
+    say(str(books))
+    if verbose and books.n_workers:
+        say(books.where_time_went())
+    if not click.get_current_context().meta["melcli.config_chosen"]:
+        say("no --config was given, so it was librosa; melcli configs list shows others")
 
 
 def _dry_run(

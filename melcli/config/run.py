@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from melcli.errors import UsageError
@@ -11,6 +13,8 @@ from melcli.errors import UsageError
 DType = Literal["float32", "float16"]
 StoreLayout = Literal["packed", "tree"]
 LongRule = Literal["error", "cut", "chunks"]
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,5 +96,16 @@ class RunConfig:
 def available_cores() -> int:
     """Cores this process may use, which in a container or a job is not all there are."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        n_cores = len(os.sched_getaffinity(0))
+    else:
+        n_cores = os.cpu_count() or 1
+    return max(1, min(n_cores, _quota(n_cores)))
+
+
+def _quota(n_cores: int) -> int:
+    """Cores that a container's quota of CPU time amounts to (cgroup 2); all if there is none."""
+    try:
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
+        return n_cores if quota == "max" else math.ceil(int(quota) / int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return n_cores

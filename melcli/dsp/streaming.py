@@ -32,7 +32,7 @@ class FrontEndStream:
 
     Args:
         frontend: Of the item.
-        pieces: Its waveform, as often as there are passes.
+        pieces: Its waveform, for those passes; what is computed is fed.
     """
 
     def __init__(self, frontend: FrontEnd, pieces: Pieces) -> None:
@@ -44,29 +44,39 @@ class FrontEndStream:
                 self._stages.append(partial(_as_measured, stage, measured))
             else:
                 self._stages.append(stage.piecewise)
-        self.n_framed = 0
-        """Samples that were framed so far; in the end, of the item."""
-
-    def rows(self) -> Iterator[Tensor]:
-        """What the frame stages give, ``(n, n_mels)`` at a time, as the waveform comes in."""
-        frontend, noise = self._frontend, FixedNoise()
         n_samples = self._count() if frames.needs_length(frontend.config) else None
-        cutter = Cutter(frontend.config, frontend.block_rows, n_samples)
-        for samples, is_last in self._shaped():
-            piece = cutter.feed(samples, is_last=is_last)
-            self.n_framed = cutter.n_samples
-            if piece is not None:
-                yield from frontend.frame_rows([piece], noise)
+        self._cutter = Cutter(frontend.config, frontend.block_rows, n_samples)
+        self._noise = FixedNoise()
+        self._now = [begin() for begin in self._stages]
+
+    @property
+    def n_framed(self) -> int:
+        """Samples that were framed so far; in the end, of the item."""
+        return self._cutter.n_samples
+
+    def feed(self, samples: Tensor, *, is_last: bool) -> Iterator[Tensor]:
+        """What the frame stages make of the frames that are complete now: ``(n, n_mels)``.
+
+        Args:
+            samples: The next piece of the waveform.
+            is_last: No more will follow.
+        """
+        piece = self._cutter.feed(self._through(self._now, samples, is_last), is_last=is_last)
+        if piece is not None:
+            yield from self._frontend.frame_rows([piece], self._noise)
+
+    def _through(self, stages: list[Piecewise], samples: Tensor, is_last: bool) -> Tensor:  # noqa: FBT001
+        if stages and samples.dtype == torch.int16:
+            samples = samples * INT16_SCALE
+        for stage in stages:
+            samples = stage(samples, is_last)
+        return samples
 
     def _shaped(self) -> Iterator[tuple[Tensor, bool]]:
         """The waveform after those sample stages that are known by now."""
         stages = [begin() for begin in self._stages]
         for samples, is_last in self._pieces():
-            if stages and samples.dtype == torch.int16:
-                samples = samples * INT16_SCALE  # noqa: PLW2901, the same samples
-            for stage in stages:
-                samples = stage(samples, is_last)  # noqa: PLW2901, likewise
-            yield samples, is_last
+            yield self._through(stages, samples, is_last), is_last
 
     def _blocks(self, size: int) -> Iterator[Tensor]:
         """The same in blocks of ``size``, the last one shorter."""

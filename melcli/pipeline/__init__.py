@@ -4,10 +4,15 @@
 
     plan       find the inputs, from names and stat alone
     survey     read their headers, for --dry-run
-    batching   cut the plan into batches and segments
+    batching   cut the plan into batches and segments, within --memory
+    books      what is done, what is to do
     workers    threads that a signal cannot lock up
-    clips      decode an input: channels, sample rate, length
-    run        the loop: read, compute, write
+    worker     what one of them does with a batch
+    waveforms  samples to waveforms, in pieces
+    clips      waveforms that are all there, as items
+    long       inputs of any length, piece by piece
+    engine     the front end on its device
+    run        the loop: workers in front, one writer behind
     report     what became of each input
 
 Nothing is imported here: planning, surveying and reporting start without torch.

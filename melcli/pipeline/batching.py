@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from melcli.config import MelConfig
+
 BATCH_BYTES = 4 << 20
 """Float32 audio in a batch: enough frames for full blocks, little enough to stay in the cache."""
+MIN_BATCH_BYTES = 256 << 10
 BATCH_INPUTS = 256
+
+LONG_BYTES = 48 << 20
+"""What an input of any length holds at most: pieces being read and computed, rows that wait."""
 
 SEGMENT_BYTES = 128 << 20
 """Float32 audio in a segment: what a crash may cost, against the price of a sync."""
@@ -43,11 +49,42 @@ def decoded_bytes(size: int, extension: str) -> int:
     return int(size * _EXPANSION.get(extension, 4.0))
 
 
-def make_batches(inputs: Iterable[tuple[int, int]]) -> Iterator[Batch]:
+@dataclass(frozen=True)
+class Budget:
+    """What a run may hold in memory at once, for its audio and its rows.
+
+    Args:
+        batch_bytes: Float32 audio in a batch.
+        in_flight_bytes: Everything that belongs to the batches that are not written yet.
+        expansion: Bytes held for a byte of float32 audio.
+    """
+
+    batch_bytes: int
+    in_flight_bytes: int
+    expansion: float
+
+    def held_by(self, batch: Batch) -> int:
+        """Bytes that a batch takes until it is written. Long inputs are held in pieces."""
+        return int(min(batch.n_bytes, LONG_BYTES) * self.expansion)
+
+
+def budget(config: MelConfig, memory: int, n_workers: int) -> Budget:
+    """Divide ``memory`` among the batches of ``n_workers``; no byte of the output depends on it."""
+    # The audio as it is read and as it is packed; its rows as they are made and as they wait.
+    expansion = 2 + 2 * config.mel.n_mels / config.frame.hop_length
+    in_flight = memory // 2  # the other half is for pieces of long inputs, and workspaces
+    share = int(in_flight / expansion / (2 * n_workers + 1))
+    return Budget(max(MIN_BATCH_BYTES, min(BATCH_BYTES, share)), in_flight, expansion)
+
+
+def make_batches(
+    inputs: Iterable[tuple[int, int]], most_bytes: int = BATCH_BYTES
+) -> Iterator[Batch]:
     """Cut a run of inputs into batches and segments, in order.
 
     Args:
         inputs: Position in the plan and decoded bytes of each.
+        most_bytes: Float32 audio in a batch, unless one input has more.
 
     Yields:
         Batches; each segment ends with one that says so, and so does the last.
@@ -58,7 +95,7 @@ def make_batches(inputs: Iterable[tuple[int, int]]) -> Iterator[Batch]:
     indices: list[int] = []
     batch_bytes = segment_bytes = segment_inputs = 0
     for index, n_bytes in inputs:
-        full = batch_bytes + n_bytes > BATCH_BYTES or len(indices) == BATCH_INPUTS
+        full = batch_bytes + n_bytes > most_bytes or len(indices) == BATCH_INPUTS
         if indices and full:
             segment_bytes += batch_bytes
             segment_inputs += len(indices)

@@ -225,6 +225,8 @@ def item_id(name: bytes) -> str:
 def printable(path: bytes) -> str:
     """A path for messages: undecodable bytes and control characters cannot garble a terminal."""
     text = path.decode(errors="backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

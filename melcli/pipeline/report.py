@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from melcli.pipeline.stopwatch import STEPS, Times
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -69,6 +71,9 @@ class Report:
     output_bytes: int = 0
     seconds: float = 0.0
     stopped: str = ""
+    times: Times = field(default_factory=Times)
+    """Where the time went."""
+    n_workers: int = 0
     warnings: list[str] = field(default_factory=list)
     """What is poor about the front end."""
     _began: float = field(default_factory=time.monotonic)
@@ -127,9 +132,14 @@ class Report:
             "ignored": dict(sorted(self.ignored.items())),
             "kept_beside": self.kept_beside,
             "stopped": self.stopped,
+            "cpu_seconds": {step: round(self.times.busy[step], 3) for step in STEPS},
             "warnings": self.warnings,
             "exit_code": self.exit_code,
         }
+
+    def where_time_went(self) -> str:
+        """Seconds by step and the limit, for who wants it faster."""
+        return self.times.where(self.seconds, self.n_workers)
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

@@ -268,14 +268,14 @@ class TestWrongUsage:
 
     def test_a_bug(self, cli: Cli, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
         """What nobody foresaw is exit 70 and asks for a report."""
-        from melcli.pipeline import run
+        from melcli.pipeline import worker
 
         corpus.add("a.wav")
 
         def fail(*_args: object) -> None:
             raise ZeroDivisionError("by zero")
 
-        monkeypatch.setattr(run, "read_clips", fail)
+        monkeypatch.setattr(worker, "clips_of", fail)
         result = cli("extract", "corpus", "-o", "x.h5")
         assert result.exit_code == 70
         assert "Bug in melcli" in result.stderr

@@ -22,13 +22,13 @@ N_INPUTS = 120
 # Segments of three inputs, each a little slow, so that there is a middle to be killed in.
 SLOWLY = """
 import time
-from melcli.pipeline import batching, clips, run
+from melcli.pipeline import batching, worker
 batching.BATCH_INPUTS, batching.SEGMENT_INPUTS = 1, 3
-read_clips = clips.read_clips
+clips_of = worker.clips_of
 def slowly(*args):
     time.sleep(0.01)
-    return read_clips(*args)
-run.read_clips = slowly
+    return clips_of(*args)
+worker.clips_of = slowly
 """
 OUTPUTS = [("x.h5", []), ("tree.h5", ["--store-layout", "tree"]), ("npy/", [])]
 

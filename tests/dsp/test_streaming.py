@@ -59,7 +59,8 @@ def in_pieces(
             yield waveform[start:stop], number == len(ends)
 
     stream = FrontEndStream(frontend, pieces)
-    rows = Rows.of(torch.cat(list(stream.rows())))
+    fed = [rows for piece, is_last in pieces() for rows in stream.feed(piece, is_last=is_last)]
+    rows = Rows.of(torch.cat(fed))
     return torch.cat(list(frontend.finished(rows, stream.n_framed).blocks(step)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,19 +14,46 @@ import torch
 from melcli import presets
 from melcli.config import MelConfig
 from melcli.errors import AudioError
-from melcli.pipeline.clips import Clip, read_clips
+from melcli.pipeline import clips
 from melcli.pipeline.plan import PlannedInput, Selection, make_plan
+from melcli.pipeline.stopwatch import Stopwatch
+from melcli.pipeline.waveforms import WaveformReader, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from melcli.config.run import LongRule
+    from melcli.store.records import Item
     from tests.conftest import Corpus
 
 CONFIG = MelConfig().updated({"wave.sample_rate": 16_000})
 
 
-def clips_of(path: Path, long: LongRule = "error", **wave: Any) -> list[Clip]:
+def read_clips(planned: PlannedInput, config: MelConfig, long: LongRule) -> list[Any]:
+    """What an input becomes: its items, each with its waveform as floats."""
+    with (
+        source_of(planned) as source,
+        WaveformReader(source, planned.name, config, Stopwatch()) as reader,
+    ):
+        waveforms, is_last = reader.read()
+        assert is_last, "a test's file is one piece"
+        return [
+            SimpleNamespace(waveform=as_float(clip.waveform), **fields(clip.item))
+            for clip in clips.clips_of(planned, reader, waveforms, config, long)
+        ]
+
+
+def as_float(waveform: torch.Tensor) -> torch.Tensor:
+    """Stored samples as the front end takes them."""
+    return waveform / 32768 if waveform.dtype == torch.int16 else waveform
+
+
+def fields(item: Item) -> dict[str, Any]:
+    """An item's fields by name."""
+    return {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+
+
+def clips_of(path: Path, long: LongRule = "error", **wave: Any) -> list[Any]:
     """Read a file with a front end at 16 kHz."""
     config = CONFIG.updated({f"wave.{name}": value for name, value in wave.items()})
     [planned] = make_plan(Selection(paths=(path,), root=path.parent))
@@ -183,16 +212,16 @@ class TestLength:
     def test_chunks(self, corpus: Corpus, fixed: int, lengths: list[int]) -> None:
         """``chunks`` makes an item of each length: all the samples, each once, in order."""
         path = corpus.add("a.wav")
-        [whole], clips = clips_of(path), clips_of(path, "chunks", fix_samples=fixed)
-        assert [clip.id for clip in clips] == [f"a.wav@{k}" for k in range(len(lengths))]
-        assert [clip.waveform.shape[0] for clip in clips] == lengths
-        assert torch.equal(torch.cat([clip.waveform for clip in clips]), whole.waveform)
+        [whole], chunks = clips_of(path), clips_of(path, "chunks", fix_samples=fixed)
+        assert [clip.id for clip in chunks] == [f"a.wav@{k}" for k in range(len(lengths))]
+        assert [clip.waveform.shape[0] for clip in chunks] == lengths
+        assert torch.equal(torch.cat([clip.waveform for clip in chunks]), whole.waveform)
 
     def test_chunks_of_each_channel(self, corpus: Corpus) -> None:
         """The channel comes before the chunk."""
         path = corpus.add("a.wav", n_channels=2)
-        clips = clips_of(path, "chunks", channels="each", fix_samples=2000)
-        assert [clip.id for clip in clips] == ["a.wav#0@0", "a.wav#0@1", "a.wav#1@0", "a.wav#1@1"]
+        chunks = clips_of(path, "chunks", channels="each", fix_samples=2000)
+        assert [clip.id for clip in chunks] == ["a.wav#0@0", "a.wav#0@1", "a.wav#1@0", "a.wav#1@1"]
 
     def test_any_length(self, corpus: Corpus) -> None:
         """A front end without a fixed length knows no chunks."""

@@ -1,0 +1,92 @@
+"""The machine: which device computes, how torch and the allocator are set, what is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+
+import melcli
+from melcli.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 64 << 20
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is a GPU where torch has one.
+
+    Raises:
+        DeviceError: If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"--device {name}: there is no such device", None, "auto, cpu or cuda:N"
+        ) from error
+    if device.type not in {"cpu", "cuda"}:
+        raise DeviceError(f"--device {name}: melcli runs on cpu and cuda", None, "--device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        n = torch.cuda.device_count()
+        raise DeviceError(
+            f"--device {name}: torch {torch.__version__} sees {n} CUDA devices",
+            None,
+            "--device cpu",
+        )
+    return device
+
+
+def machine_record(device: torch.device) -> dict[str, str]:
+    """What the bytes of a result depend on beside the audio and the config."""
+    import soundfile
+    import soxr
+
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "soxr": soxr.__version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "melcli": melcli.__version__,
+    }
+
+
+@contextlib.contextmanager
+def set_for_a_run() -> Iterator[None]:
+    """Set torch up for a run, and leave it as it was.
+
+    One thread an operation, for the workers are the parallelism; and products in full float32,
+    never in TF32, which keeps three digits.
+    """
+    n_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+        torch.set_float32_matmul_precision(precision)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed blocks of up to 64 MB instead of giving each back to the system.
+
+    The blocks of a mel are about 1 MB, made and freed thousands of times a second. By default each
+    is mapped anew, page by page, which takes as long as the arithmetic. Set for the whole process,
+    so a program that calls :func:`melcli.extract` decides for itself; elsewhere it does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

@@ -1,0 +1,74 @@
+"""Where the time of a run goes: seconds by step, of one thread or of many."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Step: TypeAlias = Literal["read", "resample", "mel", "write"]
+STEPS: tuple[Step, ...] = ("read", "resample", "mel", "write")
+
+_WORK: dict[Step, str] = {"read": "decoding", "resample": "resampling", "mel": "the mel"}
+_MOST = 0.75
+"""A share of the time from which on it decides."""
+
+
+@dataclass
+class Times:
+    """Seconds of each step: how long it took, and how much of that a core was busy."""
+
+    elapsed: dict[Step, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+    busy: dict[Step, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+
+    def where(self, seconds: float, n_workers: int) -> str:
+        """Where the time of a run went, and which of it was the limit: a line for people.
+
+        Args:
+            seconds: That the run took.
+            n_workers: Threads that read and computed, beside the one that wrote.
+        """
+        working = sum(self.busy[step] for step in STEPS if step != "write")
+        waiting = max(0.0, n_workers * seconds - working)
+        parts = [f"{step} {self.busy[step]:.1f} s" for step in STEPS]
+        return (
+            f"time: {', '.join(parts)} of a core, waiting {waiting:.1f} s, "
+            f"with {n_workers} worker{'s' * (n_workers > 1)} in {seconds:.1f} s; "
+            f"the limit was {self._limit(seconds, n_workers)}"
+        )
+
+    def _limit(self, seconds: float, n_workers: int) -> str:
+        of_workers = {step: self.busy[step] for step in STEPS if step != "write"}
+        largest = max(of_workers, key=lambda step: of_workers[step])
+        if self.elapsed["write"] > _MOST * seconds:
+            return "writing: a faster disk would help"
+        if self.elapsed["read"] > 2 * sum(of_workers.values()):
+            return "the disk that is read from"
+        if sum(of_workers.values()) > _MOST * n_workers * seconds:
+            return f"the cores, most of all for {_WORK[largest]}"
+        return "too few inputs at once, or starting: not all workers had something to do"
+
+    def add(self, other: Times) -> None:
+        """Count what another thread did."""
+        for step in STEPS:
+            self.elapsed[step] += other.elapsed[step]
+            self.busy[step] += other.busy[step]
+
+
+class Stopwatch:
+    """Divides the time of one thread into steps: each :meth:`lap` ends one."""
+
+    def __init__(self) -> None:
+        self.times = Times()
+        self.start()
+
+    def start(self) -> None:
+        """What went before belongs to no step."""
+        self._elapsed, self._busy = time.perf_counter(), time.thread_time()
+
+    def lap(self, step: Step) -> None:
+        """The time since the last lap belongs to ``step``."""
+        elapsed, busy = time.perf_counter(), time.thread_time()
+        self.times.elapsed[step] += elapsed - self._elapsed
+        self.times.busy[step] += busy - self._busy
+        self._elapsed, self._busy = elapsed, busy
