@@ -48,6 +48,7 @@ def _findings() -> dict[str, dict[str, str | int | list[str]]]:
     from melcli.presets import DEFAULT, load
 
     run, config = RunConfig(), load(DEFAULT).config
+    kind = "processes" if sys.platform == "linux" and not torch.cuda.is_available() else "threads"
     plan = budget(config, run.memory, run.n_workers)
     block_rows = FrontEnd(config).block_rows
 
@@ -69,7 +70,7 @@ def _findings() -> dict[str, dict[str, str | int | list[str]]]:
         "devices": devices,
         "threads": {
             "cores": available_cores(),
-            "workers": f"{run.n_workers} (one a core; --workers changes it), and one that writes",
+            "workers": f"{run.n_workers} ({kind}, one a core; --workers changes it), and one that writes",
             "torch": "1 in each worker",
         },
         "memory": {

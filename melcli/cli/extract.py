@@ -11,6 +11,7 @@ import click
 
 from melcli.cli.funnel import debug_option, say, stoppable
 from melcli.cli.options import config_options, input_options, output_options, run_options
+from melcli.cli.process import keep_freed_memory, large_imports
 from melcli.cli.progress import Progress
 from melcli.errors import UsageError
 
@@ -81,8 +82,8 @@ def extract(
         if output == "-":
             _to_stdout(selection, config, out, run)
             return
-        from melcli.pipeline import run as pipeline  # brings torch in; --help should not wait
-        from melcli.pipeline.device import keep_freed_memory
+        with large_imports():
+            from melcli.pipeline import run as pipeline  # brings torch in; --help should not wait
 
         keep_freed_memory()
         with Progress(report, quiet=quiet, bar=not no_progress, verbose=verbose) as progress:
@@ -134,6 +135,7 @@ def _to_stdout(selection: Selection, config: MelConfig, out: OutputConfig, run: 
         raise UsageError(
             "standard output is a terminal, and .npy is no text", None, "-o - > mel.npy"
         )
-    from melcli.pipeline.run import extract_to_stream
+    with large_imports():
+        from melcli.pipeline.run import extract_to_stream
 
     extract_to_stream(selection, sys.stdout.buffer, config, out, run)

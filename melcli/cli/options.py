@@ -181,7 +181,9 @@ def run_options(command: Command) -> Command:
     """How the run goes about it; the command gets ``run``."""
 
     @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
-    @click.option("--workers", type=click.IntRange(min=1), help="Threads; without it one a core.")
+    @click.option(
+        "--workers", type=click.IntRange(min=1), help="Read and compute; without it one a core."
+    )
     @click.option("--memory", type=Size(), default="1G", help="For audio and mels in flight.")
     @click.option("--strict", is_flag=True, help="Stop at the first input that fails.")
     @click.option("--max-failures", metavar="N|P%", help="Stop when more fail than this.")

@@ -73,6 +73,7 @@ class Progress:
         if self._show_bar:
             from tqdm import tqdm
 
+            tqdm.monitor_interval = 0  # no thread of its own: it would be in the way of forking
             self._bar = tqdm(
                 total=report.inputs,
                 initial=report.already + report.failed,

@@ -45,7 +45,8 @@ class RunConfig:
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        workers: Threads that read and compute; None takes one a core.
+        workers: Processes that read and compute, or threads where processes cannot be had or do
+            not pay; None takes one a core.
         memory: Bytes that audio and results in flight may take.
         strict: Stop at the first input that fails.
         max_failures: Stop after this many failures: a number (``"10"``) or a share of the
@@ -67,7 +68,7 @@ class RunConfig:
 
     @property
     def n_workers(self) -> int:
-        """Threads that read and compute."""
+        """Processes or threads that read and compute."""
         return self.workers or available_cores()
 
     def failure_limit(self, n_inputs: int) -> int | None:

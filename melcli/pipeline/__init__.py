@@ -7,7 +7,9 @@
     batching   cut the plan into batches and segments, within --memory
     books      what is done, what is to do
     workers    threads that a signal cannot lock up
-    worker     what one of them does with a batch
+    processes  forked processes, where threads would fight for the interpreter lock
+    worker     what one of either does with a batch
+    parcels    its results on their way home from its process
     waveforms  samples to waveforms, in pieces
     clips      waveforms that are all there, as items
     long       inputs of any length, piece by piece

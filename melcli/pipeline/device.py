@@ -1,10 +1,8 @@
-"""The machine: which device computes, how torch and the allocator are set, what is recorded."""
+"""The machine: which device computes, how torch is set, what is recorded."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import sys
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,9 +12,6 @@ from melcli.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 64 << 20
 
 
 def choose_device(name: str) -> torch.device:
@@ -75,18 +70,3 @@ def set_for_a_run() -> Iterator[None]:
     finally:
         torch.set_num_threads(n_threads)
         torch.set_float32_matmul_precision(precision)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks of up to 64 MB instead of giving each back to the system.
-
-    The blocks of a mel are about 1 MB, made and freed thousands of times a second. By default each
-    is mapped anew, page by page, which takes as long as the arithmetic. Set for the whole process,
-    so a program that calls :func:`melcli.extract` decides for itself; elsewhere it does nothing.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

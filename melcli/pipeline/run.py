@@ -22,7 +22,9 @@ from melcli.pipeline.batching import Batch, Budget, budget, make_batches
 from melcli.pipeline.books import Books
 from melcli.pipeline.device import choose_device, machine_record, set_for_a_run
 from melcli.pipeline.engine import Engine
+from melcli.pipeline.parcels import Parcels
 from melcli.pipeline.plan import Plan, Selection, make_plan
+from melcli.pipeline.processes import ParcelPromise, Processes, can_fork
 from melcli.pipeline.report import Listener, Report, Silence
 from melcli.pipeline.stopwatch import Stopwatch, Times
 from melcli.pipeline.target import long_rule, output_path, plan_inputs
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     import torch
 
     from melcli.store.protocols import Writer
+
+FORK_BYTES = 32 << 20
+"""Float32 audio from which on it pays to start processes: some eight minutes at 16 kHz."""
 
 
 def extract(
@@ -94,7 +99,8 @@ def extract(
             report.warnings = [] if presets.is_named(config) else filterbank_faults(config)
             with set_for_a_run():
                 worker = _worker(plan, config, out, run, device, path.parent)
-                _compute(books, worker, run, budget(config, run.memory, run.n_workers))
+                pool = _pool(worker, books, config, out, run, path.parent)
+                _compute(books, pool, run, budget(config, run.memory, run.n_workers))
             if not report.stopped:
                 writer.finish(books.order())
         report.tick()
@@ -174,7 +180,27 @@ def _worker(
     return Worker(plan, engine, out, folder, reads_ahead=run.n_workers > 1)
 
 
-def _compute(books: Books, worker: Worker, run: RunConfig, memory: Budget) -> None:
+def _pool(
+    worker: Worker, books: Books, config: MelConfig, out: OutputConfig, run: RunConfig, folder: Path
+) -> _Pool:
+    """Processes where they can be had and are worth it, threads elsewhere."""
+    if worker.device.type == "cpu" and can_fork() and _is_much(books):
+        parcels = Parcels(worker, books.plan, config.row_shape, out, folder)
+        return Processes(parcels.wrap, parcels.unwrap, run.n_workers)
+    return Workers(worker, run.n_workers)
+
+
+def _is_much(books: Books) -> bool:
+    """Whether there is as much to do as starting processes takes."""
+    n_bytes = 0
+    for _, decoded in books.todo():
+        n_bytes += decoded
+        if n_bytes >= FORK_BYTES:
+            return True
+    return False
+
+
+def _compute(books: Books, pool: _Pool, run: RunConfig, memory: Budget) -> None:
     """Run every batch through the workers and write it, in order, until done or stopped."""
     report, limit = books.report, run.failure_limit(books.report.inputs)
     watch = Stopwatch()
@@ -187,8 +213,8 @@ def _compute(books: Books, worker: Worker, run: RunConfig, memory: Budget) -> No
         return
     report.n_workers = run.n_workers
     batches = make_batches(books.todo(), memory.batch_bytes)
-    with Workers(worker, run.n_workers) as workers:
-        for batch, (results, times) in _in_order(workers, batches, run.n_workers, memory):
+    with pool:
+        for batch, (results, times) in _in_order(pool, batches, run.n_workers, memory):
             watch.start()
             report.times.add(times)
             for planned, outcome, rows in results:
@@ -215,16 +241,18 @@ def _stopped_by(run: RunConfig, report: Report) -> str:
 
 
 Results: TypeAlias = "tuple[list[Result], Times]"
+_Pool: TypeAlias = "Workers[Batch, Results] | Processes[Batch, Results]"
+_Promise: TypeAlias = "Promise[Results] | ParcelPromise[Batch, Results]"
 
 
 def _in_order(
-    workers: Workers[Batch, Results], batches: Iterable[Batch], n_workers: int, memory: Budget
+    pool: _Pool, batches: Iterable[Batch], n_workers: int, memory: Budget
 ) -> Iterator[tuple[Batch, Results]]:
     """Results in the order of the batches, with a bounded number under way.
 
     A slow writer is asked for the next result later, so nothing new is begun meanwhile.
     """
-    waiting: deque[tuple[int, Batch, Promise[Results]]] = deque()
+    waiting: deque[tuple[int, Batch, _Promise]] = deque()
     under_way = 0
     for batch in batches:
         n_bytes = memory.held_by(batch)
@@ -234,7 +262,7 @@ def _in_order(
             n_freed, first, promise = waiting.popleft()
             yield first, promise.result()
             under_way -= n_freed
-        waiting.append((n_bytes, batch, workers.submit(batch)))
+        waiting.append((n_bytes, batch, pool.submit(batch)))
         under_way += n_bytes
     while waiting:
         _, first, promise = waiting.popleft()

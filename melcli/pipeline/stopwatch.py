@@ -44,7 +44,7 @@ class Times:
             return "writing: a faster disk would help"
         if self.elapsed["read"] > 2 * sum(of_workers.values()):
             return "the disk that is read from"
-        if sum(of_workers.values()) > _MOST * n_workers * seconds:
+        if sum(self.busy.values()) > _MOST * n_workers * seconds:
             return f"the cores, most of all for {_WORK[largest]}"
         return "too few inputs at once, or starting: not all workers had something to do"
 

@@ -70,6 +70,11 @@ class Worker:
         self._dtype: torch.dtype = getattr(torch, out.dtype)
         self._step = max(1, _STEP_BYTES // (4 * math.prod(engine.frontend.row_shape)))
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._engine.device
+
     def __call__(self, batch: Batch) -> tuple[list[Result], Times]:
         """What became of each input, and what that took."""
         watch = Stopwatch()

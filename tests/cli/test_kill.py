@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -30,7 +31,16 @@ def slowly(*args):
     return clips_of(*args)
 worker.clips_of = slowly
 """
-OUTPUTS = [("x.h5", []), ("tree.h5", ["--store-layout", "tree"]), ("npy/", [])]
+IN_PROCESSES = f"""{SLOWLY}
+from melcli.pipeline import run
+run.FORK_BYTES = 0
+"""
+OUTPUTS = [
+    ("x.h5", SLOWLY, []),
+    ("x.h5", IN_PROCESSES, []),
+    ("tree.h5", IN_PROCESSES, ["--store-layout", "tree"]),
+    ("npy/", IN_PROCESSES, []),
+]
 
 
 @pytest.fixture
@@ -63,9 +73,9 @@ def wait_for_segments(process: subprocess.Popen[bytes], name: str, n_segments: i
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize(("name", "options"), OUTPUTS)
+@pytest.mark.parametrize(("name", "setup", "options"), OUTPUTS)
 def test_kill(
-    cli: Cli, recordings: Path, read_output: ReadOutput, name: str, options: list[str]
+    cli: Cli, recordings: Path, read_output: ReadOutput, name: str, setup: str, options: list[str]
 ) -> None:
     """Killed again and again, at any moment, a run ends with what one never killed makes."""
     args = ["extract", recordings.name, "-o", name, *options]
@@ -73,7 +83,7 @@ def test_kill(
     n_segments = 0
     for _ in range(3):
         n_segments += moments.randint(2, 10)
-        with cli.start(*args, setup=SLOWLY) as process:
+        with cli.start(*args, setup=setup) as process:
             wait_for_segments(process, name, n_segments)
             time.sleep(moments.random() / 50)
             process.kill()
@@ -92,14 +102,16 @@ def test_kill(
     ("number", "exit_code", "words"),
     [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")],
 )
+@pytest.mark.parametrize("setup", [SLOWLY, IN_PROCESSES])
 def test_stop(
-    cli: Cli, recordings: Path, read_output: ReadOutput, number: int, exit_code: int, words: str
-) -> None:
+    cli: Cli, recordings: Path, read_output: ReadOutput, number: int, exit_code: int, words: str,
+    setup: str,
+) -> None:  # fmt: skip
     """Stopped, a run says that the same command goes on, and so it does."""
     args = ["extract", recordings.name, "-o", "x.h5", "--report", "r"]
-    with cli.start(*args, setup=SLOWLY) as process:
+    with cli.start(*args, setup=setup, start_new_session=True) as process:
         wait_for_segments(process, "x.h5", 3)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does: all processes of the run
         stdout, stderr = process.communicate(timeout=60)
     text = stderr.decode()
     assert (process.returncode, stdout) == (exit_code, b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from melcli import OutputConfig, RunConfig, Selection, presets
 from melcli.config import MelConfig
 from melcli.errors import DeviceError
 from melcli.pipeline import batching, spool, waveforms, worker
+from melcli.pipeline import run as run_module
 from melcli.pipeline.ahead import ahead
+from melcli.store import disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,8 +82,11 @@ def test_pieces_give_the_bytes_of_the_whole(
     config = CONFIGS[name]
     whole = mels(corpus.folder, tmp_path / "whole.h5", config, RunConfig(workers=2), long=long)
     small(monkeypatch)
-    pieces = mels(corpus.folder, tmp_path / "pieces.h5", config, RunConfig(workers=2), long=long)
-    assert pieces == whole
+    for fork_bytes in (0, 1 << 40):  # in processes, and in threads
+        monkeypatch.setattr(run_module, "FORK_BYTES", fork_bytes)
+        path = tmp_path / f"pieces-{fork_bytes}.h5"
+        pieces = mels(corpus.folder, path, config, RunConfig(workers=2), long=long)
+        assert pieces == whole
     alone = mels(corpus.folder, f"{tmp_path}/npy/", config, RunConfig(workers=1), long=long)  # type: ignore[arg-type]
     assert alone[:2] == whole[:2]  # checksums of .npy are of its own axis order
 
@@ -99,6 +105,7 @@ MANNERS = st.fixed_dictionaries(
         "batch_bytes": st.integers(1000, 200_000),
         "workers": st.integers(1, 4),
         "memory": st.sampled_from([64 << 20, 1 << 30]),
+        "fork_bytes": st.sampled_from([0, 1 << 40]),
     }
 )
 
@@ -130,6 +137,7 @@ def test_nothing_but_the_input_decides_the_bytes(
         patch.setattr(spool, "IN_MEMORY", 1000)
         patch.setattr(batching, "BATCH_BYTES", how["batch_bytes"])
         patch.setattr(batching, "MIN_BATCH_BYTES", how["batch_bytes"])
+        patch.setattr(run_module, "FORK_BYTES", how["fork_bytes"])
         melcli.extract(
             Selection(paths=tuple(files), root=corpus.folder), folder / "y.h5", CONFIGS[name],
             out=out, run=RunConfig(workers=how["workers"], memory=how["memory"]),
@@ -184,8 +192,8 @@ class TestSpool:
         def full(*_args: object) -> None:
             raise OSError(28, "No space left on device")
 
+        monkeypatch.setattr(disk, "write_at", full)
         kept = spool.RowSpool((2, 3), tmp_path)
-        monkeypatch.setattr(kept, "_file", SimpleNamespace(seek=full))
         with pytest.raises(DeviceError, match="No space left on device") as raised:
             kept.append(self.rows(1))
         assert raised.value.path == tmp_path
@@ -229,6 +237,7 @@ def test_memory_is_freed_with_the_rows(tmp_path: Path) -> None:
     """A spool's file is gone when nobody reads it any more."""
     kept = spool.RowSpool((1,), tmp_path)
     kept.append(torch.zeros(1, 1).numpy())
-    file = kept._file
+    fd = kept.fd
     del kept
-    assert file.closed
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

@@ -497,10 +497,12 @@ class TestDeterminism:
         segment_bytes=st.sampled_from([1, 100_000, 128 << 20]),
         workers=st.integers(1, 4),
         memory=st.sampled_from([64 << 20, 1 << 30]),
+        fork_bytes=st.sampled_from([0, 1 << 40]),
     )
     def test_batches(
         self, recordings: Path, expected: Path, tmp_path_factory: pytest.TempPathFactory, *,
         batch_bytes: int, batch_inputs: int, segment_bytes: int, workers: int, memory: int,
+        fork_bytes: int,
     ) -> None:  # fmt: skip
         """Any batches, segments, workers and memory give the same file, byte for byte."""
         path = tmp_path_factory.mktemp("batches") / "x.h5"
@@ -508,6 +510,7 @@ class TestDeterminism:
             patch.setattr(batching, "BATCH_BYTES", batch_bytes)
             patch.setattr(batching, "BATCH_INPUTS", batch_inputs)
             patch.setattr(batching, "SEGMENT_BYTES", segment_bytes)
+            patch.setattr(run_module, "FORK_BYTES", fork_bytes)
             freeze(patch)
             run = RunConfig(workers=workers, memory=memory)
             melcli.extract(recordings, path, run=run, command="test")
