@@ -70,7 +70,7 @@ def _findings() -> dict[str, dict[str, str | int | list[str]]]:
         "devices": devices,
         "threads": {
             "cores": available_cores(),
-            "workers": f"{run.n_workers} ({kind}, one a core; --workers changes it), and one that writes",
+            "workers": f"{run.n_workers} {kind}, one a core; --workers changes it",
             "torch": "1 in each worker",
         },
         "memory": {

@@ -36,6 +36,9 @@ def large_imports() -> Iterator[None]:
     Half a million objects of torch's live as long as the process. Looking through them for garbage
     takes a tenth of a second, a few times while they are made and once in a while thereafter.
     """
+    if "torch" in sys.modules:  # a command that is called in somebody's program: theirs to decide
+        yield
+        return
     gc.disable()
     try:
         yield

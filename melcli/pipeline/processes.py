@@ -16,7 +16,6 @@ import pickle
 import signal
 import socket
 import sys
-import threading
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Self, TypeVar
@@ -58,7 +57,8 @@ def can_fork() -> bool:
 
     Another thread might hold a lock at that moment, and nobody would release it in the copy.
     """
-    return sys.platform == "linux" and threading.active_count() == 1
+    # threading.active_count() counts some that have ended.
+    return sys.platform == "linux" and len(sys._current_frames()) == 1  # noqa: SLF001
 
 
 class Processes(Generic[Task, Result]):

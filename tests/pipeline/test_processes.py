@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import random
@@ -237,6 +238,18 @@ class TestEnds:
 
 def test_not_beside_a_thread() -> None:
     """A lock that another thread holds at that moment would stay taken."""
+    known = threading.Event()
+
+    def become_known() -> None:
+        threading.current_thread()
+        known.set()
+
+    # A thread that threading did not start, and was told of: it stays in its books for good.
+    _thread.start_new_thread(become_known, ())
+    known.wait()
+    deadline = time.monotonic() + 30
+    while not can_fork() and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert can_fork()
     gate = threading.Event()
     thread = threading.Thread(target=gate.wait)
