@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from melcli.dsp.stage import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from melcli.config import MelConfig
     from melcli.config.fields import (
         FilterDomain,
@@ -215,6 +217,7 @@ class _Product(Stage):
         bank = bank.repeat_interleave(repeats, dim=0).contiguous()
         self.register_buffer("bank", bank, persistent=False)
         self._first_bins, self._widths, weights = [], [], []
+        self._groups: list[tuple[int, int, Tensor]] | None = None
         for group in torch.split(bank, _GROUP, dim=1):
             touched = group.any(dim=1).nonzero().flatten().tolist() or [0]
             # Never fewer than two bins: a product of one has other roundings.
@@ -225,17 +228,23 @@ class _Product(Stage):
             weights.append(group[first : first + width])
         self.register_buffer("weights", torch.cat(weights).contiguous(), persistent=False)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002, torch's own
+        self._groups = None  # the weights move, or become others
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
     def _product(self, values: Tensor) -> Tensor:
         if values.is_cuda:
             return (values @ self.bank)[:, : self.n_mels]
-        weights = self.weights.split_with_sizes(self._widths)
-        groups = list(zip(self._first_bins, self._widths, weights, strict=True))
+        if self._groups is None:
+            weights = self.weights.split_with_sizes(self._widths)
+            self._groups = list(zip(self._first_bins, self._widths, weights, strict=True))
+        groups = self._groups
         if values.requires_grad:
             mel = torch.cat([values[:, i : i + n] @ of_bins for i, n, of_bins in groups], dim=1)
         else:
             mel = values.new_empty(values.shape[0], self.bank.shape[1])
             for (i, n, of_bins), bands in zip(groups, mel.chunk(len(groups), dim=1), strict=True):
-                torch.mm(values[:, i : i + n], of_bins, out=bands)
+                torch.mm(values.narrow(1, i, n), of_bins, out=bands)
         return mel if self.n_mels == mel.shape[1] else mel[:, : self.n_mels].contiguous()
 
 

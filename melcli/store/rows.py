@@ -21,6 +21,8 @@ HEADER_PAGE = 4096
 BLOCK_BYTES = 1 << 24
 """How much of an item is read, or turned around, at a time."""
 _GATHERED_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 16
+"""From here on a system call costs less than another copy."""
 
 
 class RowFile:
@@ -47,10 +49,11 @@ class RowFile:
         """Write rows from ``row`` on, and carry the checksum of those before them on."""
         data, offset = as_bytes(stored), self.offset(row)
         n_bytes, n_before = len(data), self._n_gathered
-        if offset != self._at + n_before or n_before + n_bytes > _GATHERED_BYTES:
+        is_large = n_bytes > min(_SMALL_BYTES, _GATHERED_BYTES)
+        if offset != self._at + n_before or is_large or n_before + n_bytes > _GATHERED_BYTES:
             self.flush()
             self._at, n_before = offset, 0
-        if n_bytes > _GATHERED_BYTES:
+        if is_large:
             disk.write_at(self.fd, data, offset)
             self._at += n_bytes
         else:
