@@ -187,6 +187,13 @@ def _place(config: MelConfig, piece: Piece, room: Tensor) -> None:
         _put(room[: extended.shape[-1]], extended)
         return
     _put(room[left : left + used], samples[:used])
+    if not room.is_cuda and not room.requires_grad and skip + left_edge <= used:
+        # What is placed already, mirrored; numpy takes a microsecond where torch takes ten.
+        placed = room.numpy()
+        placed[:left_edge] = placed[left + skip : left + skip + left_edge][::-1]
+        end = left + n
+        placed[end : end + right_edge] = placed[end - skip - right_edge : end - skip][::-1]
+        return
     if left_edge:
         _put(room[:left], samples[skip : skip + left].flip(0))
     if right_edge:

@@ -9,10 +9,11 @@ from melcli.pipeline.batching import decoded_bytes
 from melcli.store.records import Done, Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from melcli.pipeline.plan import Plan, PlannedInput
+    from melcli.pipeline.plan import Plan
     from melcli.pipeline.report import Listener, Report
+    from melcli.pipeline.worker import Result
     from melcli.store.protocols import Writer
     from melcli.store.records import Array, Outcome
 
@@ -127,17 +128,24 @@ class Books:
                 size = self.plan.size(index)
                 yield index, decoded_bytes(size, self.plan.extension(index))
 
-    def enter_new(
-        self, planned: PlannedInput, outcome: Outcome, rows: Sequence[Iterable[Array]]
-    ) -> None:
-        """Hand a new outcome to the writer and count it."""
-        self.writer.write(outcome, rows)
-        if isinstance(outcome, Failed):
-            self.report.count_failed(planned.name, outcome)
-            self.listener.happened(planned, outcome, "failed")
-        else:
-            self.report.count_done(outcome)
-            self.listener.happened(planned, outcome, "done")
+    def enter_new(self, results: Iterable[Result], is_enough: Callable[[], bool]) -> None:
+        """Hand new outcomes to the writer and count them, until there is enough."""
+        self.writer.write_all(self._counted(results, is_enough))
+
+    def _counted(
+        self, results: Iterable[Result], is_enough: Callable[[], bool]
+    ) -> Iterator[tuple[Outcome, Sequence[Iterable[Array]]]]:
+        for planned, outcome, rows in results:
+            yield outcome, rows
+            # The writer asks for the next one: this one is written.
+            if isinstance(outcome, Failed):
+                self.report.count_failed(planned.name, outcome)
+                self.listener.happened(planned, outcome, "failed")
+            else:
+                self.report.count_done(outcome)
+                self.listener.happened(planned, outcome, "done")
+            if is_enough():
+                return
 
     def order(self) -> Iterator[str]:
         """All ids of the finished output: the plan's, then those kept beside."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _STEP_BYTES = 4 << 20
 """Rows of a long item that are read at once."""
 
+_TOGETHER_BYTES = 1 << 18
+
 _Content: TypeAlias = "tuple[Sequence[Outcome], Times, int]"
 
 
@@ -57,10 +59,14 @@ class Parcels:
         results, times = self._worker(batch)
         watch = Stopwatch()
         spool = RowSpool(self._row_shape, self._folder, self._dtype)
-        for result in results:
-            for pieces in result.rows:
-                for rows in pieces:
-                    spool.append(rows)
+        few: list[Array] = []  # small items go together: a call for each takes longer than a copy
+        for rows in (rows for result in results for pieces in result.rows for rows in pieces):
+            few.append(rows)
+            if len(few) * rows.nbytes >= _TOGETHER_BYTES:
+                spool.append(np.concatenate(few))
+                few = []
+        if few:
+            spool.append(np.concatenate(few))
         watch.lap("mel")
         times.add(watch.times)
         content: _Content = ([result.outcome for result in results], times, spool.n_rows)

@@ -217,10 +217,7 @@ def _compute(books: Books, pool: _Pool, run: RunConfig, memory: Budget) -> None:
         for batch, (results, times) in _in_order(pool, batches, run.n_workers, memory):
             watch.start()
             report.times.add(times)
-            for planned, outcome, rows in results:
-                books.enter_new(planned, outcome, rows)
-                if beyond_limit():
-                    break
+            books.enter_new(results, beyond_limit)
             if batch.ends_segment or beyond_limit():
                 books.writer.commit()
             watch.lap("write")
