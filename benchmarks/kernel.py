@@ -1,7 +1,8 @@
 """The mel alone, on one core: melcli against what people write with torch and librosa.
 
 ``python -m benchmarks.kernel LIST`` takes as many recordings of LIST as make a few minutes, and
-prints the seconds of every round as JSON.
+prints the seconds of every round as JSON. glibc is set as melcli's command sets it, for all;
+``--default-allocator`` behind it leaves glibc as it is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from benchmarks.contenders.task import (
     load,
 )
 from melcli import presets
+from melcli.cli.process import keep_freed_memory
 from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.mel import config_filterbank
 
@@ -80,6 +82,8 @@ def contenders(clips: list[torch.Tensor]) -> dict[str, Callable[[], object]]:
 def main() -> None:
     """Time everything in turn, round by round."""
     torch.set_num_threads(1)
+    if "--default-allocator" not in sys.argv:
+        keep_freed_memory()
     paths = Path(sys.argv[1]).read_text().splitlines()[:CLIPS]
     clips = [torch.from_numpy(load(path)) for path in paths]
     timed = contenders(clips)

@@ -81,13 +81,13 @@ class Contender:
 MELCLI: Final = Contender("melcli", "one packed HDF5, synced")
 BARE: Final = Contender("bare", "rows", "bare", share=0.25)
 PEERS: Final = (
-    Contender("torch.stft, DataLoader", "HDF5, a dataset a file", "torch_loader", share=0.25),
+    Contender("torch.stft, DataLoader", "HDF5, a dataset a file", "torch_loader", share=0.5),
     Contender("kaldi-native-fbank, pool", ".npy a file", "kaldi_pool", "kaldi_native_fbank",
-              share=0.125, environment=ONE_THREAD),
+              share=0.25, environment=ONE_THREAD),
     Contender("nnAudio, DataLoader", "HDF5, a dataset a file", "nnaudio_loader", "nnAudio",
-              share=0.125),
-    Contender("lhotse, jobs", ".npy a file", "lhotse_features", "lhotse", share=0.125),
-    Contender("librosa, pool", ".npy a file", "librosa_pool", "librosa", share=0.125,
+              share=0.25),
+    Contender("lhotse, jobs", ".npy a file", "lhotse_features", "lhotse", share=0.25),
+    Contender("librosa, pool", ".npy a file", "librosa_pool", "librosa", share=0.5,
               environment=ONE_THREAD),
 )  # fmt: skip
 

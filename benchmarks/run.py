@@ -182,9 +182,15 @@ class Bench:
         listed.write_text("".join(f"{path}\n" for path in clips.files))
         measure.tell("the mel alone")
         command = [sys.executable, "-m", "benchmarks.kernel", str(listed)]
-        run = measure.run(command, environment=ONE_THREAD)
-        self.found["kernel"] = found = json.loads(run.output)
-        return f"The mel alone, on one core, 10 s clips\n\n{kernel_table(found)}"
+        tables = []
+        for name, options in (
+            ("as melcli's command sets it", []), ("by default", ["--default-allocator"]),
+        ):  # fmt: skip
+            run = measure.run([*command, *options], environment=ONE_THREAD)
+            self.found[f"kernel, allocator {name}"] = found = json.loads(run.output)
+            title = f"The mel alone, on one core, 10 s clips, glibc's allocator {name}"
+            tables.append(f"{title}\n\n{kernel_table(found)}")
+        return "\n\n".join(tables)
 
     def _costs(self, races: list[Race], scratch: Path) -> str:
         costs = Costs()

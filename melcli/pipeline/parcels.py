@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -11,27 +13,34 @@ from melcli.pipeline.processes import Parcel
 from melcli.pipeline.spool import RowSpool
 from melcli.pipeline.stopwatch import Stopwatch, Times
 from melcli.pipeline.worker import Result
+from melcli.store.records import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from melcli.config import OutputConfig
     from melcli.pipeline.batching import Batch
     from melcli.pipeline.plan import Plan
     from melcli.pipeline.worker import Worker
-    from melcli.store.records import Array, Outcome
+    from melcli.store.records import Array, Item, Outcome
 
 _STEP_BYTES = 4 << 20
 """Rows of a long item that are read at once."""
 
-_TOGETHER_BYTES = 1 << 18
+_TRAY_BYTES = 4 << 20
+"""Rows of a batch that need no file: those of nearly every batch."""
 
 _Content: TypeAlias = "tuple[Sequence[Outcome], Times, int]"
+_Read: TypeAlias = "Callable[[int, int], Iterable[Array]]"
 
 
 class Parcels:
-    """Wraps what a worker made of a batch, and unwraps it: rows go in a file, the rest pickled.
+    """Wraps what a worker made of a batch, and unwraps it.
+
+    Rows lie on a tray: memory that both processes share, used again and again, so that nobody
+    copies them twice or waits for new pages. Those of a larger batch go in a file. The rest is
+    pickled. A tray is free again when ``n_trays`` further tasks may be handed over.
 
     Args:
         worker: What makes the results.
@@ -39,6 +48,7 @@ class Parcels:
         row_shape: Of the rows.
         out: Their dtype.
         folder: Where rows may wait that are too many for the memory.
+        n_trays: More than tasks are ever under way.
     """
 
     def __init__(
@@ -48,54 +58,71 @@ class Parcels:
         row_shape: tuple[int, ...],
         out: OutputConfig,
         folder: Path,
+        n_trays: int,
     ) -> None:
         self._worker, self._plan = worker, plan
         self._row_shape, self._dtype, self._folder = row_shape, np.dtype(out.dtype), folder
         row_bytes = self._dtype.itemsize * int(np.prod(row_shape))
-        self._step = max(1, _STEP_BYTES // row_bytes)
+        self._step, self._tray_rows = max(1, _STEP_BYTES // row_bytes), _TRAY_BYTES // row_bytes
+        # Pages that are never written take no memory.
+        self._trays = [self._tray(row_bytes) for _ in range(n_trays)]
 
-    def wrap(self, batch: Batch) -> Parcel:
+    def _tray(self, row_bytes: int) -> Array:
+        shared = mmap.mmap(-1, max(1, self._tray_rows * row_bytes))
+        n_numbers = self._tray_rows * row_bytes // self._dtype.itemsize
+        numbers = np.frombuffer(shared, self._dtype, n_numbers)
+        return numbers.reshape(self._tray_rows, *self._row_shape)
+
+    def wrap(self, batch: Batch, number: int) -> Parcel:
         """Do the work, in the process that does it."""
         results, times = self._worker(batch)
         watch = Stopwatch()
-        spool = RowSpool(self._row_shape, self._folder, self._dtype)
-        few: list[Array] = []  # small items go together: a call for each takes longer than a copy
-        for rows in (rows for result in results for pieces in result.rows for rows in pieces):
-            few.append(rows)
-            if len(few) * rows.nbytes >= _TOGETHER_BYTES:
-                spool.append(np.concatenate(few))
-                few = []
-        if few:
-            spool.append(np.concatenate(few))
+        outcomes = [result.outcome for result in results]
+        n_rows = sum(item.n_rows for outcome in outcomes for item in _items(outcome))
+        pieces = (rows for result in results for item in result.rows for rows in item)
+        fd = -1
+        if n_rows <= self._tray_rows:
+            tray, at = self._trays[number % len(self._trays)], 0
+            for rows in pieces:
+                tray[at : at + len(rows)] = rows
+                at += len(rows)
+        else:
+            spool = RowSpool(self._row_shape, self._folder, self._dtype)
+            for rows in pieces:
+                spool.append(rows)
+            fd = os.dup(spool.fd)
         watch.lap("mel")
         times.add(watch.times)
-        content: _Content = ([result.outcome for result in results], times, spool.n_rows)
-        return Parcel(content, os.dup(spool.fd))
+        content: _Content = (outcomes, times, n_rows)
+        return Parcel(content, fd)
 
-    def unwrap(self, batch: Batch, parcel: Parcel) -> tuple[list[Result], Times]:
+    def unwrap(self, batch: Batch, number: int, parcel: Parcel) -> tuple[list[Result], Times]:
         """What `wrap` made of the batch, in the process that writes it."""
         content: _Content = parcel.content
         outcomes, times, n_rows = content
-        spool = RowSpool(self._row_shape, self._folder, self._dtype, n_rows, parcel.fd)
+        if parcel.fd < 0:
+            read = self._on_tray(number)
+        else:
+            spool = RowSpool(self._row_shape, self._folder, self._dtype, n_rows, parcel.fd)
+            read = partial(_in_steps, spool, self._step)
         results, first = [], 0
         for index, outcome in zip(batch.indices, outcomes, strict=True):
-            items = getattr(outcome, "items", ())
-            waiting = []
-            for item in items:
-                waiting.append(_Waiting(spool, first, first + item.n_rows, self._step))
+            rows = []
+            for item in _items(outcome):
+                rows.append(read(first, first + item.n_rows))
                 first += item.n_rows
-            results.append(Result(self._plan[index], outcome, waiting))
+            results.append(Result(self._plan[index], outcome, rows))
         return results, times
 
+    def _on_tray(self, number: int) -> _Read:
+        tray = self._trays[number % len(self._trays)]
+        return lambda start, stop: (tray[start:stop],)
 
-class _Waiting:
-    """Rows of a spool, as a writer takes them: in pieces."""
 
-    def __init__(self, spool: RowSpool, start: int, stop: int, step: int) -> None:
-        self._spool, self._start, self._stop, self._step = spool, start, stop, step
+def _items(outcome: Outcome) -> Sequence[Item]:
+    return outcome.items if isinstance(outcome, Done) else ()
 
-    def __iter__(self) -> Iterator[Array]:
-        return (
-            self._spool.read(at, min(at + self._step, self._stop))
-            for at in range(self._start, self._stop, self._step)
-        )
+
+def _in_steps(spool: RowSpool, size: int, start: int, stop: int) -> Iterator[Array]:
+    """Rows of a spool, some at a time."""
+    return (spool.read(at, min(at + size, stop)) for at in range(start, stop, size))

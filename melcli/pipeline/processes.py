@@ -65,15 +65,15 @@ class Processes(Generic[Task, Result]):
     """Processes that take tasks in turn; leaving the ``with`` block ends them.
 
     Args:
-        work: Called with each task, in a process.
-        unwrap: Called in this process with a task and the parcel that came of it.
+        work: Called with each task and its number, in a process.
+        unwrap: Called in this process with a task, its number, and the parcel that came of it.
         n_processes: How many.
     """
 
     def __init__(
         self,
-        work: Callable[[Task], Parcel],
-        unwrap: Callable[[Task, Parcel], Result],
+        work: Callable[[Task, int], Parcel],
+        unwrap: Callable[[Task, int, Parcel], Result],
         n_processes: int,
     ) -> None:
         self._work, self._unwrap = work, unwrap
@@ -105,23 +105,24 @@ class Processes(Generic[Task, Result]):
 
     def submit(self, task: Task) -> ParcelPromise[Task, Result]:
         """Hand over a task. The results are to be asked for in the order of their tasks."""
-        number = self._n_submitted % self._n_processes
-        self._n_submitted += 1
-        with self._deaths_told(number):
-            self._channels[number].send(Parcel(task))
-        return ParcelPromise(self, number, task)
+        number, self._n_submitted = self._n_submitted, self._n_submitted + 1
+        process = number % self._n_processes
+        with self._deaths_told(process):
+            self._channels[process].send(Parcel((task, number)))
+        return ParcelPromise(self, task, number)
 
-    def receive(self, number: int, task: Task) -> Result:
-        """Wait for the next result of a process.
+    def receive(self, task: Task, number: int) -> Result:
+        """Wait for the result of a task.
 
         Raises:
-            DeviceError: The process was killed.
+            DeviceError: Its process was killed.
         """
-        with self._deaths_told(number):
-            parcel = self._channels[number].receive()
+        process = number % self._n_processes
+        with self._deaths_told(process):
+            parcel = self._channels[process].receive()
         if isinstance(parcel.content, _Raised):
             raise parcel.content.error
-        return self._unwrap(task, parcel)
+        return self._unwrap(task, number, parcel)
 
     def _start(self, number: int, pairs: list[tuple[socket.socket, socket.socket]]) -> None:
         libc, parent = ctypes.CDLL(None), os.getpid()
@@ -167,14 +168,14 @@ class Processes(Generic[Task, Result]):
         channel = _Channel(pairs[number][1])
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
-                parcel = self._answer(channel.receive().content)
+                parcel = self._answer(*channel.receive().content)
                 channel.send(parcel)
                 if parcel.fd >= 0:
                     os.close(parcel.fd)
 
-    def _answer(self, task: Task) -> Parcel:
+    def _answer(self, task: Task, number: int) -> Parcel:
         try:
-            return self._work(task)
+            return self._work(task, number)
         except Exception as error:  # noqa: BLE001, raised where the result is asked for
             return Parcel(_Raised(_portable(error)))
 
@@ -189,12 +190,12 @@ class Processes(Generic[Task, Result]):
             self._pids.pop()
 
     @contextlib.contextmanager
-    def _deaths_told(self, number: int) -> Iterator[None]:
+    def _deaths_told(self, process: int) -> Iterator[None]:
         try:
             yield
         except (EOFError, ConnectionError) as error:
             with contextlib.suppress(ChildProcessError):
-                _, status = os.waitpid(self._pids[number], 0)
+                _, status = os.waitpid(self._pids[process], 0)
                 how = f" by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else ""
                 raise DeviceError(
                     f"a worker process was ended{how}",
@@ -207,12 +208,12 @@ class Processes(Generic[Task, Result]):
 class ParcelPromise(Generic[Task, Result]):
     """What a task will have become in its process."""
 
-    def __init__(self, processes: Processes[Task, Result], number: int, task: Task) -> None:
-        self._processes, self._number, self._task = processes, number, task
+    def __init__(self, processes: Processes[Task, Result], task: Task, number: int) -> None:
+        self._processes, self._task, self._number = processes, task, number
 
     def result(self) -> Result:
         """Wait for the task, and return or raise what it did. Ask once, and in order."""
-        return self._processes.receive(self._number, self._task)
+        return self._processes.receive(self._task, self._number)
 
 
 class _Channel:

@@ -185,7 +185,8 @@ def _pool(
 ) -> _Pool:
     """Processes where they can be had and are worth it, threads elsewhere."""
     if worker.device.type == "cpu" and can_fork() and _is_much(books):
-        parcels = Parcels(worker, books.plan, config.row_shape, out, folder)
+        n_trays = _most_under_way(run.n_workers) + 1
+        parcels = Parcels(worker, books.plan, config.row_shape, out, folder, n_trays)
         return Processes(parcels.wrap, parcels.unwrap, run.n_workers)
     return Workers(worker, run.n_workers)
 
@@ -242,6 +243,11 @@ _Pool: TypeAlias = "Workers[Batch, Results] | Processes[Batch, Results]"
 _Promise: TypeAlias = "Promise[Results] | ParcelPromise[Batch, Results]"
 
 
+def _most_under_way(n_workers: int) -> int:
+    """Batches between the plan and the writer: one in hand and one more for each worker."""
+    return 2 * n_workers + 1
+
+
 def _in_order(
     pool: _Pool, batches: Iterable[Batch], n_workers: int, memory: Budget
 ) -> Iterator[tuple[Batch, Results]]:
@@ -254,7 +260,8 @@ def _in_order(
     for batch in batches:
         n_bytes = memory.held_by(batch)
         while waiting and (
-            len(waiting) >= 2 * n_workers + 1 or under_way + n_bytes > memory.in_flight_bytes
+            len(waiting) >= _most_under_way(n_workers)
+            or under_way + n_bytes > memory.in_flight_bytes
         ):
             n_freed, first, promise = waiting.popleft()
             yield first, promise.result()

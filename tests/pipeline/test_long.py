@@ -18,7 +18,7 @@ import melcli
 from melcli import OutputConfig, RunConfig, Selection, presets
 from melcli.config import MelConfig
 from melcli.errors import DeviceError
-from melcli.pipeline import batching, spool, waveforms, worker
+from melcli.pipeline import batching, parcels, spool, waveforms, worker
 from melcli.pipeline import run as run_module
 from melcli.pipeline.ahead import ahead
 from melcli.store import disk
@@ -106,6 +106,7 @@ MANNERS = st.fixed_dictionaries(
         "workers": st.integers(1, 4),
         "memory": st.sampled_from([64 << 20, 1 << 30]),
         "fork_bytes": st.sampled_from([0, 1 << 40]),
+        "tray_bytes": st.sampled_from([0, 10_000, 4 << 20]),
     }
 )
 
@@ -138,6 +139,7 @@ def test_nothing_but_the_input_decides_the_bytes(
         patch.setattr(batching, "BATCH_BYTES", how["batch_bytes"])
         patch.setattr(batching, "MIN_BATCH_BYTES", how["batch_bytes"])
         patch.setattr(run_module, "FORK_BYTES", how["fork_bytes"])
+        patch.setattr(parcels, "_TRAY_BYTES", how["tray_bytes"])
         melcli.extract(
             Selection(paths=tuple(files), root=corpus.folder), folder / "y.h5", CONFIGS[name],
             out=out, run=RunConfig(workers=how["workers"], memory=how["memory"]),

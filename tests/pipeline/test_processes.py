@@ -37,14 +37,14 @@ class TwoArgumentsError(Exception):
         super().__init__(first + second)
 
 
-def content(_task: int, parcel: Parcel) -> Any:
+def content(_task: int, _number: int, parcel: Parcel) -> Any:
     """Take a parcel as it is."""
     return parcel.content
 
 
 def start(work: Callable[[int], Any], n: int = 2) -> Processes[int, Any]:
     """Processes that send home what ``work`` returns."""
-    return Processes(lambda task: Parcel(work(task)), content, n)
+    return Processes(lambda task, _: Parcel(work(task)), content, n)
 
 
 def is_alive(pid: int) -> bool:
@@ -73,12 +73,14 @@ def test_large_results() -> None:
 def test_an_open_file_comes_home() -> None:
     """What a process wrote can be read here; it has no name."""
 
-    def work(n: int) -> Parcel:
+    def work(n: int, number: int) -> Parcel:
+        assert n == number
         fd = os.memfd_create("test")
         os.write(fd, b"%d" % n)
         return Parcel("told", fd)
 
-    def unwrap(_task: int, parcel: Parcel) -> bytes:
+    def unwrap(n: int, number: int, parcel: Parcel) -> bytes:
+        assert n == number
         assert parcel.content == "told"
         try:
             return os.pread(parcel.fd, 10, 0)
@@ -166,9 +168,9 @@ class TestEnds:
         code = (
             "import time\n"
             "from melcli.pipeline.processes import Parcel, Processes\n"
-            "def work(n):\n"
+            "def work(n, number):\n"
             "    time.sleep(60)\n"
-            "with Processes(work, lambda task, parcel: None, 3) as pool:\n"
+            "with Processes(work, lambda *_: None, 3) as pool:\n"
             "    pool.submit(0)\n"
             "    print(*pool._pids, flush=True)\n"
             "    time.sleep(60)\n"
