@@ -56,7 +56,8 @@ def extract(
     """Write the mel spectrogram of every input to ``output``.
 
     Killed at any moment and called again, it goes on where it was. torch's number of threads is
-    one while it runs, and is then as it was; signals are left alone.
+    one while it runs, and is then as it was; signals are left alone. On Linux, with much to do and
+    no other thread of Python's, it forks worker processes and ends them; else it uses threads.
 
     Args:
         inputs: Files and folders, or a :class:`~melcli.pipeline.plan.Selection`.
