@@ -83,6 +83,7 @@ class Processes(Generic[Task, Result]):
 
     def __enter__(self) -> Self:
         pairs = [socket.socketpair() for _ in range(self._n_processes)]
+        self._channels = [_Channel(ours) for ours, _ in pairs]
         try:
             for number in range(self._n_processes):
                 self._start(number, pairs)
@@ -92,7 +93,6 @@ class Processes(Generic[Task, Result]):
         finally:
             for _, theirs in pairs:
                 theirs.close()
-        self._channels = [_Channel(ours) for ours, _ in pairs]
         return self
 
     def __exit__(
@@ -184,9 +184,11 @@ class Processes(Generic[Task, Result]):
         for channel in self._channels:
             channel.close()
         while self._pids:
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self._pids[-1], signal.SIGKILL)
-                os.waitpid(self._pids[-1], 0)
+            # Only a child that nobody has waited for is surely still the one of that number.
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(self._pids[-1], os.WNOHANG) == (0, 0):
+                    os.kill(self._pids[-1], signal.SIGKILL)
+                    os.waitpid(self._pids[-1], 0)
             self._pids.pop()
 
     @contextlib.contextmanager

@@ -129,13 +129,21 @@ class TestRaised:
         with start(work) as pool, pytest.raises(RuntimeError, match="TwoArgumentsError: onetwo"):
             pool.submit(0).result()
 
-    def test_killed(self) -> None:
-        """A process that is gone is told, with its signal."""
-        with (
-            start(lambda _: os.kill(os.getpid(), signal.SIGKILL)) as pool,
-            pytest.raises(DeviceError, match=f"ended by signal {signal.SIGKILL:d}"),
-        ):
-            pool.submit(0).result()
+    def test_killed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process that is gone is told, with its signal; its number may be another's by then."""
+        killed, kill = [], os.kill
+
+        def record(pid: int, sent: int) -> None:
+            killed.append(pid)
+            kill(pid, sent)
+
+        monkeypatch.setattr(os, "kill", record)
+        with start(lambda _: os.kill(os.getpid(), signal.SIGKILL)) as pool:
+            first, second = pool._pids
+            with pytest.raises(DeviceError, match=f"ended by signal {signal.SIGKILL:d}"):
+                pool.submit(0).result()
+        assert killed == [second]
+        assert not is_alive(first)
 
     def test_submitted_to_the_dead(self) -> None:
         """Handing a task to a process that is gone is told as well."""
