@@ -26,7 +26,7 @@ class Times:
 
         Args:
             seconds: That the run took.
-            n_workers: Threads that read and computed, beside the one that wrote.
+            n_workers: How many read and computed, beside the one that wrote.
         """
         working = sum(self.busy[step] for step in STEPS if step != "write")
         waiting = max(0.0, n_workers * seconds - working)
@@ -38,18 +38,21 @@ class Times:
         )
 
     def _limit(self, seconds: float, n_workers: int) -> str:
-        of_workers = {step: self.busy[step] for step in STEPS if step != "write"}
-        largest = max(of_workers, key=lambda step: of_workers[step])
+        of_workers = [step for step in STEPS if step != "write"]
+        busy = sum(self.busy[step] for step in of_workers)
+        at_work = sum(self.elapsed[step] for step in of_workers)
         if self.elapsed["write"] > _MOST * seconds:
             return "writing: a faster disk would help"
-        if self.elapsed["read"] > 2 * sum(of_workers.values()):
+        if self.elapsed["read"] > 2 * busy:
             return "the disk that is read from"
-        if sum(self.busy.values()) > _MOST * n_workers * seconds:
-            return f"the cores, most of all for {_WORK[largest]}"
+        if at_work + self.busy["write"] > _MOST * n_workers * seconds:
+            largest = max(of_workers, key=lambda step: self.busy[step])
+            others = "; they had other work as well" if busy < _MOST * at_work else ""
+            return f"the cores, most of all for {_WORK[largest]}{others}"
         return "too few inputs at once, or starting: not all workers had something to do"
 
     def add(self, other: Times) -> None:
-        """Count what another thread did."""
+        """Count what another did."""
         for step in STEPS:
             self.elapsed[step] += other.elapsed[step]
             self.busy[step] += other.busy[step]

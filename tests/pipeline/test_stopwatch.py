@@ -53,6 +53,14 @@ def test_the_limit_is_named(seconds: dict[str, float], limit: str) -> None:
     assert f"the limit was {limit}" in times(**seconds).where(10.0, 2)
 
 
+def test_cores_that_others_use_are_told() -> None:
+    """Steps that take longer than they keep a core busy share it."""
+    made = times(read=1.0, mel=7.0)
+    made.elapsed["mel"] = 17.0
+    told = made.where(10.0, 2)
+    assert told.endswith("the cores, most of all for the mel; they had other work as well")
+
+
 def test_a_slow_disk_is_no_decoder() -> None:
     """Reading that waits keeps no core busy."""
     made = times(read=1.0, mel=1.0)
