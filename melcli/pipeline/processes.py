@@ -68,6 +68,9 @@ class Processes(Generic[Task, Result]):
         work: Called with each task and its number, in a process.
         unwrap: Called in this process with a task, its number, and the parcel that came of it.
         n_processes: How many.
+
+    Raises:
+        DeviceError: The system starts no further process.
     """
 
     def __init__(
@@ -87,6 +90,11 @@ class Processes(Generic[Task, Result]):
         try:
             for number in range(self._n_processes):
                 self._start(number, pairs)
+        except OSError as error:
+            self._stop()
+            raise DeviceError(
+                f"no worker process can be started: {error.strerror}", None, "fewer --workers"
+            ) from error
         except BaseException:
             self._stop()
             raise

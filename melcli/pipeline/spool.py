@@ -93,7 +93,10 @@ class RowSpool:
 
     def _new_file(self) -> int:
         if self._is_in_memory:
-            return os.memfd_create("melcli-rows")
+            try:
+                return os.memfd_create("melcli-rows")
+            except OSError:  # some containers forbid it
+                self._is_in_memory = False
         with tempfile.TemporaryFile(dir=str(self._folder)) as file:
             return os.dup(file.fileno())
 

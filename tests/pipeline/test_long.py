@@ -188,6 +188,17 @@ class TestSpool:
         assert kept.read(4, 4).shape == (0, 2, 3)
         assert not list(tmp_path.iterdir())
 
+    def test_no_files_in_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where a container forbids them, there is the disk."""
+
+        def forbidden(_name: str) -> int:
+            raise OSError(38, "Function not implemented")
+
+        monkeypatch.setattr(os, "memfd_create", forbidden, raising=False)
+        kept = spool.RowSpool((2, 3), tmp_path)
+        kept.append(self.rows(10))
+        assert np.array_equal(kept.read(2, 9), self.rows(10)[2:9])
+
     def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is the machine's fault, not the recording's."""
 

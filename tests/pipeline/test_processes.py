@@ -157,6 +157,24 @@ class TestRaised:
                 promise.result()
 
 
+def test_no_further_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has a limit, that is told, and those that were started are ended."""
+    fork, pids = os.fork, []
+
+    def limited() -> int:
+        if pids:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        pid = fork()
+        pids.append(pid)
+        return pid
+
+    monkeypatch.setattr(os, "fork", limited)
+    with pytest.raises(DeviceError, match="Resource temporarily unavailable") as raised:
+        start(lambda n: n, 3).__enter__()
+    assert raised.value.remedy == "fewer --workers"
+    assert not is_alive(pids[0])
+
+
 class TestEnds:
     """No process outlives the block, however it is left."""
 
