@@ -759,6 +759,41 @@ class StoreContract:
             writer.close()
             check_output(path, header, self.INPUTS)
 
+    # Reading everything back.
+
+    def faults(self, path: Path) -> dict[str, str]:
+        """What is wrong with each item."""
+        reader = open_reader(path)
+        found = dict(reader.faults())
+        reader.close()
+        return found
+
+    def test_no_faults(self, path: Path, header: Header, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An output as it was written has none, though all ids share a hash and blocks are small."""
+        extract(path, header, self.INPUTS)
+        assert self.faults(path) == {}
+        monkeypatch.setattr(index, "hash", lambda _: 7, raising=False)
+        monkeypatch.setattr(rows_module, "BLOCK_BYTES", 20)
+        assert self.faults(path) == {}
+
+    def test_damaged_rows_are_named(self, path: Path, header: Header) -> None:
+        """One byte that changed is the fault of one item."""
+        extract(path, header, self.INPUTS)
+        self.damage(path, outcome(self.INPUTS[3], header)[1][0][0])
+        (found,) = self.faults(path).items()
+        assert found[0] == "b/three.wav"
+        assert "another checksum" in found[1]
+
+    def test_wild_numbers_are_named(self, path: Path, header: Header) -> None:
+        """What was written as it is, and should never have been."""
+        writer = open_writer(path, header)
+        for name, number in (("a", 0.0), ("b", np.nan), ("c", -np.inf)):
+            item = Item(name, 1, 1, 1, 1, -1, ())
+            writer.write(Done(name, None, None, (item,)), [[np.full((1, 4), number, np.float32)]])
+        writer.finish(["a", "b", "c"])
+        writer.close()
+        assert self.faults(path) == dict.fromkeys("bc", "holds NaN or infinite numbers")
+
     def test_damaged_rows_are_not_kept(self, path: Path, header: Header) -> None:
         """A row that is not what its checksum says is not carried into a new output."""
         extract(path, header, self.INPUTS)

@@ -13,6 +13,7 @@ from melcli.cli.doctor import doctor
 from melcli.cli.extract import extract
 from melcli.cli.funnel import Funnel
 from melcli.cli.info import info
+from melcli.cli.verify import verify
 
 __all__ = ["cli", "main"]
 
@@ -33,13 +34,14 @@ def cli() -> None:
         melcli extract corpus/ -o mels.h5 --config whisper-80
         melcli extract speech.flac -o - > mel.npy
         melcli info mels.h5
+        melcli verify mels.h5
         melcli configs list
 
     Every option can come from the environment: --config of extract from MELCLI_EXTRACT_CONFIG.
     """
 
 
-for command in (extract, configs, info, doctor):
+for command in (extract, configs, info, verify, doctor):
     cli.add_command(command)
 
 

@@ -34,7 +34,7 @@ from melcli.store import disk
 from melcli.store.index import IdIndex
 from melcli.store.reader import COLUMNS, StoreReader, damage, ends
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
-from melcli.store.rows import rows_a_block
+from melcli.store.rows import BLOCK_BYTES, rows_a_block
 from melcli.store.writer import Selection, StoreWriter
 
 if TYPE_CHECKING:
@@ -533,6 +533,16 @@ class NpyReader(StoreReader):
             stored = np.memmap(file, dtype, "r", place, shape)
             rows = np.moveaxis(stored, -1, 0) if self.header.transpose else stored
             return np.array(rows[start:stop], order="C")
+
+    def _stored(self, position: int) -> Iterator[Array]:
+        """Read the numbers of a file as they lie in it."""
+        (name,) = self._ids(position, position + 1)
+        path, dtype = self.path / npy_path(name), STORED[self.header.dtype]
+        shape = _shape(self.header, self.n_rows(position))
+        with damage(path), path.open("rb") as file:
+            _check_head(file, shape, dtype)
+            while data := file.read(BLOCK_BYTES):
+                yield np.frombuffer(data, dtype)
 
     def close(self) -> None:
         """Nothing stays open between two calls."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from melcli.store.records import Array, Done, Failed, Header, Outcome, Pieces
+    from melcli.store.records import Array, Done, Failed, Fault, Header, Outcome, Pieces
 
 
 class Writer(Protocol):
@@ -124,6 +124,9 @@ class Reader(Protocol):
             KeyError: There is no such item.
             StoreError: The output is damaged.
         """
+
+    def faults(self) -> Iterator[Fault]:
+        """Read everything back, and stream what is not as it was written."""
 
     def rows(self, start: int, stop: int) -> Array:
         """Read rows as if those of all items lay one behind the other, in plan order."""

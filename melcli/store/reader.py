@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from itertools import groupby
@@ -11,7 +12,7 @@ import numpy as np
 
 from melcli.errors import MelcliError, StoreError
 from melcli.store.index import IdIndex
-from melcli.store.records import Done, Failed, Header, Item, Outcome, input_id
+from melcli.store.records import Done, Failed, Fault, Header, Item, Outcome, as_bytes, input_id
 from melcli.store.rows import blocks
 
 if TYPE_CHECKING:
@@ -175,6 +176,34 @@ class StoreReader(ABC):
             if starts[i] < stops[i]
         ]
         return np.concatenate(parts or [self._no_rows()])
+
+    def faults(self) -> Iterator[Fault]:
+        """Read everything back, and stream what is not as it was written."""
+        for position, name in enumerate(self.ids()):
+            # Most hashes are there once, and then so is the id.
+            if len(list(self.candidates(name))) > 1 and self.position(name) != position:
+                yield Fault(name, "is there twice")
+            if cause := self._fault(position):
+                yield Fault(name, cause)
+        for failed in self.failures():
+            if self.position(failed.id) is not None:
+                yield Fault(failed.id, "is among the items and among the failures")
+
+    def _fault(self, position: int) -> str | None:
+        crc32, is_finite = 0, True
+        try:
+            for numbers in self._stored(position):
+                crc32 = zlib.crc32(as_bytes(numbers), crc32)
+                is_finite = is_finite and bool(np.isfinite(numbers).all())
+        except StoreError as error:
+            return error.cause
+        if crc32 != self.items["crc32"][position]:
+            return "its rows are not those that were written: they have another checksum"
+        return None if is_finite else "holds NaN or infinite numbers"
+
+    def _stored(self, position: int) -> Iterator[Array]:
+        """Read the numbers of an item in the order in which they lie on disk, in blocks."""
+        return self.blocks(position)
 
     def _no_rows(self) -> Array:
         return np.empty((0, *self.header.row_shape), self.header.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -184,6 +184,18 @@ class Header:
     def row_bytes(self) -> int:
         """How many bytes one row takes on disk."""
         return math.prod(self.row_shape) * STORED[self.dtype].itemsize
+
+
+class Fault(NamedTuple):
+    """Something in an output that is not as it was written.
+
+    Args:
+        id: The item or input it is in; empty if it is in none of them.
+        cause: What is wrong.
+    """
+
+    id: str
+    cause: str
 
 
 def input_id(item_id: str, settings: Mapping[str, str]) -> str:

@@ -213,6 +213,17 @@ class TestPacked(Hdf5Contract):
         writer.close()
         assert content(path.parent) == self.straight(tmp_path, header, inputs)
 
+    def test_ids_that_are_there_twice_are_named(self, path: Path, header: Header) -> None:
+        """Only the last of equal ids could be read by its name."""
+        extract(path, header, self.INPUTS)
+        with h5py.File(path, "r+") as f:
+            f["items/id"][0], f["failures/id"][0] = f["items/id"][1], f["items/id"][2]
+            twice, both = f["items/id"].asstr()[1], f["items/id"].asstr()[2]
+        assert self.faults(path) == {
+            twice: "is there twice",
+            both: "is among the items and among the failures",
+        }
+
     def test_given_up_rows_are_cut_off(self, path: Path, header: Header, tmp_path: Path) -> None:
         """What an item left that went wrong is not in the output, where its rows are spliced."""
         inputs = [Input(f"{n}.wav", 1000) for n in range(20)]
@@ -296,6 +307,16 @@ class TestNpy(StoreContract):
 
     name = "out"
     transpose = True
+
+    def test_files_that_are_gone_or_cut_are_named(self, path: Path, header: Header) -> None:
+        """Each is the fault of its item, and the others are read all the same."""
+        extract(path, header, self.INPUTS)
+        (path / "b/three.npy").unlink()
+        (path / "four.npy").write_bytes((path / "four.npy").read_bytes()[:-1])
+        found = self.faults(path)
+        assert sorted(found) == ["b/three.wav", "four"]
+        assert "No such file" in found["b/three.wav"]
+        assert "another size" in found["four"]
 
     def test_plain_files(self, path: Path, header: Header) -> None:
         """Each item is a plain array in the config's layout, listed with what it came from."""
