@@ -769,7 +769,7 @@ class StoreContract:
         return found
 
     def test_no_faults(self, path: Path, header: Header, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An output as it was written has none, though all ids share a hash and blocks are small."""
+        """An output as it was written has none, though ids share a hash and blocks are small."""
         extract(path, header, self.INPUTS)
         assert self.faults(path) == {}
         monkeypatch.setattr(index, "hash", lambda _: 7, raising=False)

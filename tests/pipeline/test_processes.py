@@ -159,7 +159,8 @@ class TestRaised:
 
 def test_no_further_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system has a limit, that is told, and those that were started are ended."""
-    fork, pids = os.fork, []
+    fork = os.fork
+    pids: list[int] = []
 
     def limited() -> int:
         if pids:
