@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Whatever a runner of the tests has in the environment is no setting of theirs.
-for _name in [name for name in os.environ if name.startswith("MELCLI_")]:
+# Whatever a runner of the tests has in the environment is no setting of theirs. Unbuffered, a pipe
+# would be another kind of stream than users have.
+for _name in [name for name in os.environ if name.startswith(("MELCLI_", "PYTHONUNBUFFERED"))]:
     del os.environ[_name]
 
 _PACKAGE = Path(melcli.__file__).parents[1]

@@ -11,7 +11,7 @@ import click
 
 from melcli.cli.funnel import debug_option, say, stoppable
 from melcli.cli.options import config_options, input_options, output_options, run_options
-from melcli.cli.process import keep_freed_memory, large_imports
+from melcli.cli.process import keep_freed_memory, keep_stdout_clean, large_imports
 from melcli.cli.progress import Progress
 from melcli.errors import UsageError
 
@@ -78,6 +78,7 @@ def extract(
         return
     if output is None:
         raise click.UsageError("Missing option '-o': an .h5 file, a folder, or -.")
+    keep_stdout_clean()
     with stoppable():
         if output == "-":
             _to_stdout(selection, config, out, run)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 64 << 20
+_STDOUT, _STDERR = 1, 2
 
 
 def keep_freed_memory() -> None:
@@ -27,6 +30,28 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def keep_stdout_clean() -> None:
+    """Send to standard error what C libraries print on standard output, between rows or JSON.
+
+    libsndfile's decoders of SDS and ALAC do, when a file is damaged. What Python prints goes where
+    it did. Nothing happens where standard output is no file of its own, as in a notebook.
+    """
+    try:
+        if sys.stdout.fileno() != _STDOUT:
+            return
+        sys.stdout.flush()
+        ours = os.dup(_STDOUT)
+        os.dup2(_STDERR, _STDOUT)
+    except (AttributeError, OSError, ValueError):
+        return
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(ours, "w")),
+        encoding=sys.stdout.encoding,
+        errors=sys.stdout.errors,
+        line_buffering=os.isatty(ours),
+    )
 
 
 @contextlib.contextmanager

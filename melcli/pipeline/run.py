@@ -30,7 +30,7 @@ from melcli.pipeline.stopwatch import Stopwatch, Times
 from melcli.pipeline.target import long_rule, output_path, plan_inputs
 from melcli.pipeline.worker import Result, Worker
 from melcli.pipeline.workers import Promise, Workers
-from melcli.store.records import Failed, Header
+from melcli.store.records import STORED, Failed, Header, as_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -132,7 +132,10 @@ def extract_to_stream(
     if len(rows) != 1:
         raise UsageError(f"this input becomes {len(rows)} items", plan[0].name, several)
     array = np.moveaxis(rows[0], 0, -1) if config.out.layout == "mel_time" else rows[0]
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    # numpy's own writer asks an open file for its position, which a pipe does not have.
+    array = np.ascontiguousarray(array, STORED[out.dtype])
+    stream.write(store.npy_header(array.shape, array.dtype))
+    stream.write(as_bytes(array))
     stream.flush()
 
 

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from melcli.errors import StoreError
-from melcli.store.npy import NpyReader, NpyWriter, npy_path
+from melcli.store.npy import NpyReader, NpyWriter, npy_header, npy_path
 from melcli.store.records import (
     Array,
     Done,
@@ -44,6 +44,7 @@ __all__ = [
     "finished",
     "input_id",
     "is_hdf5",
+    "npy_header",
     "npy_path",
     "open_reader",
     "open_writer",

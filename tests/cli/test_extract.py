@@ -435,6 +435,28 @@ class TestStreams:
             os.close(write)
             assert (result.exit_code, result.stderr) == (0, "")
 
+    @pytest.mark.parametrize("fork_bytes", [0, 1 << 40])
+    def test_what_libraries_print(self, cli: Cli, corpus: Corpus, fork_bytes: int) -> None:
+        """A C library that prints on standard output spoils neither rows nor JSON."""
+        path = corpus.add("a.wav")
+        setup = f"""
+import os
+from melcli.pipeline import run, worker
+run.FORK_BYTES = {fork_bytes}
+clips_of = worker.clips_of
+def noisily(*args):
+    os.write(1, b"noise")
+    return clips_of(*args)
+worker.clips_of = noisily
+"""
+        expected = cli("extract", path, "-o", "-").stdout
+        piped = cli.run("extract", path, "-o", "-", setup=setup)
+        assert (piped.exit_code, piped.stdout) == (0, expected)
+        assert "noise" in piped.stderr
+        told = cli.run("extract", "corpus", "-o", "x.h5", "--json", setup=setup)
+        assert json.loads(told.stdout)["done"] == 1
+        assert "noise" in told.stderr
+
     def test_no_streams_at_all(self, cli: Cli, corpus: Corpus, read_output: ReadOutput) -> None:
         """With all three streams closed, an extraction works, and nothing is printed into it."""
         corpus.add_good()
