@@ -96,6 +96,7 @@ def extract(
         writer.commit()
         for made in inputs:
             if made.id not in there:
+                writer.begin_inputs([made.id])
                 writer.write(*outcome(made, header))
                 n_computed += 1
                 if n_computed % segment == 0:
@@ -592,6 +593,27 @@ class StoreContract:
         """Killed at any step, the same command makes what one run would have made."""
         expected = self.straight(tmp_path, header, self.INPUTS)
         self.kill_everywhere(tmp_path / "run", header, self.INPUTS, expected)
+
+    def test_what_was_in_hand_is_known(self, path: Path, header: Header) -> None:
+        """Killed in the middle of an input, the next run knows which, until it is committed."""
+        writer: Any = open_writer(path, header)
+        writer.begin_inputs(["a.wav", "b.wav"])
+        writer.write(*outcome(Input("a.wav", 3), header))
+        writer.begin_inputs(["c.wav"])
+        for opened in (writer._journal, writer._begun_inputs):  # as if the process were gone
+            opened.close()
+        writer._close_rows()
+        again = open_writer(path, header)
+        assert again.suspects == {"a.wav", "b.wav", "c.wav"}
+        again.close()
+        again = open_writer(path, header)
+        assert again.suspects == {"a.wav", "b.wav", "c.wav"}
+        again.clear_suspicion()
+        again.close()
+        again = open_writer(path, header)
+        assert again.suspects == frozenset()
+        again.close()
+        assert not list(path.parent.rglob("*begun*"))
 
     def changed(self) -> list[Input]:
         """Give the inputs after some were changed, removed, repaired and added."""

@@ -6,6 +6,8 @@
     survey     read their headers, for --dry-run
     batching   cut the plan into batches and segments, within --memory
     books      what is done, what is to do
+    flow       batches through the workers and back; what crashes one fails alone
+    pools      who works: processes or threads
     workers    threads that a signal cannot lock up
     processes  forked processes, where threads would fight for the interpreter lock
     worker     what one of either does with a batch

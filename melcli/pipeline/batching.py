@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from melcli.config import MelConfig
 
@@ -37,11 +37,19 @@ class Batch:
         indices: Positions in the plan.
         n_bytes: What their audio is expected to take, as float32.
         ends_segment: The segment is complete with this batch, and may be committed.
+        is_suspect: An earlier run ended while it worked on this one input.
     """
 
     indices: tuple[int, ...]
     n_bytes: int
     ends_segment: bool
+    is_suspect: bool = False
+
+    def one_by_one(self) -> Iterator[Batch]:
+        """The same inputs, each by itself."""
+        for index in self.indices:
+            ends_segment = self.ends_segment and index == self.indices[-1]
+            yield Batch((index,), self.n_bytes // len(self.indices), ends_segment)
 
 
 def decoded_bytes(size: int, extension: str) -> int:
@@ -78,13 +86,16 @@ def budget(config: MelConfig, memory: int, n_workers: int) -> Budget:
 
 
 def make_batches(
-    inputs: Iterable[tuple[int, int]], most_bytes: int = BATCH_BYTES
+    inputs: Iterable[tuple[int, int]],
+    most_bytes: int = BATCH_BYTES,
+    suspects: Container[int] = (),
 ) -> Iterator[Batch]:
     """Cut a run of inputs into batches and segments, in order.
 
     Args:
         inputs: Position in the plan and decoded bytes of each.
         most_bytes: Float32 audio in a batch, unless one input has more.
+        suspects: Positions of inputs that are to be batches by themselves.
 
     Yields:
         Batches; each segment ends with one that says so, and so does the last.
@@ -94,17 +105,19 @@ def make_batches(
     """
     indices: list[int] = []
     batch_bytes = segment_bytes = segment_inputs = 0
+    is_suspect = False
     for index, n_bytes in inputs:
         full = batch_bytes + n_bytes > most_bytes or len(indices) == BATCH_INPUTS
-        if indices and full:
+        was_suspect, is_suspect = is_suspect, index in suspects
+        if indices and (full or was_suspect or is_suspect):
             segment_bytes += batch_bytes
             segment_inputs += len(indices)
             ends = segment_bytes >= SEGMENT_BYTES or segment_inputs >= SEGMENT_INPUTS
-            yield Batch(tuple(indices), batch_bytes, ends)
+            yield Batch(tuple(indices), batch_bytes, ends, was_suspect)
             if ends:
                 segment_bytes = segment_inputs = 0
             indices, batch_bytes = [], 0
         indices.append(index)
         batch_bytes += n_bytes
     if indices:
-        yield Batch(tuple(indices), batch_bytes, ends_segment=True)
+        yield Batch(tuple(indices), batch_bytes, ends_segment=True, is_suspect=is_suspect)

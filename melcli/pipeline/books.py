@@ -93,6 +93,11 @@ class Books:
                     self.report.already += 1
                     self.listener.happened(planned, outcome, "already done")
 
+    def suspects(self) -> frozenset[int]:
+        """Positions of what is to be computed, and was in hand when an earlier run died."""
+        found = map(self._find, self.writer.suspects)
+        return frozenset(i for i in found if i is not None and self.states[i] == _TODO)
+
     def has_news(self) -> bool:
         """Something is to be computed, or a run that was interrupted is to be finished."""
         return self._resumed or _TODO in self.states

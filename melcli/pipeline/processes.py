@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import os
 import pickle
@@ -18,12 +19,13 @@ import socket
 import sys
 import traceback
 import warnings
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Self, TypeVar
 
 from melcli.errors import DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
 
 Task = TypeVar("Task")
@@ -32,6 +34,8 @@ Result = TypeVar("Result")
 _LENGTH_BYTES: Final = 8
 _PR_SET_PDEATHSIG: Final = 1
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM)
+_RAN_OUT: Final = 1
+"""What faulthandler exits with when the time is up."""
 
 
 class Parcel(NamedTuple):
@@ -61,13 +65,29 @@ def can_fork() -> bool:
     return sys.platform == "linux" and len(sys._current_frames()) == 1  # noqa: SLF001
 
 
+class WorkerDiedError(DeviceError):
+    """A worker process ended in the middle of a task, or did not end it in time.
+
+    Attributes:
+        signal_number: That it was ended by; None if it was none.
+        limit: Seconds that the task had, if that was the reason.
+    """
+
+    signal_number: int | None = None
+    limit: float | None = None
+
+
 class Processes(Generic[Task, Result]):
     """Processes that take tasks in turn; leaving the ``with`` block ends them.
+
+    One that dies is replaced, and what it still had to do is handed to its successor, but for the
+    task that it died of: whoever asks for its result is told.
 
     Args:
         work: Called with each task and its number, in a process.
         unwrap: Called in this process with a task, its number, and the parcel that came of it.
         n_processes: How many.
+        time_limit: Seconds that a task may take before its process is ended.
 
     Raises:
         DeviceError: The system starts no further process.
@@ -78,29 +98,19 @@ class Processes(Generic[Task, Result]):
         work: Callable[[Task, int], Parcel],
         unwrap: Callable[[Task, int, Parcel], Result],
         n_processes: int,
+        time_limit: Callable[[Task], float] | None = None,
     ) -> None:
-        self._work, self._unwrap = work, unwrap
+        self._work, self._unwrap, self._time_limit = work, unwrap, time_limit
         self._n_processes, self._n_submitted = n_processes, 0
-        self._channels: list[_Channel] = []
-        self._pids: list[int] = []
+        self._processes: dict[int, _Process[Task]] = {}
 
     def __enter__(self) -> Self:
-        pairs = [socket.socketpair() for _ in range(self._n_processes)]
-        self._channels = [_Channel(ours) for ours, _ in pairs]
         try:
-            for number in range(self._n_processes):
-                self._start(number, pairs)
-        except OSError as error:
-            self._stop()
-            raise DeviceError(
-                f"no worker process can be started: {error.strerror}", None, "fewer --workers"
-            ) from error
+            for place in range(self._n_processes):
+                self._start(place)
         except BaseException:
             self._stop()
             raise
-        finally:
-            for _, theirs in pairs:
-                theirs.close()
         return self
 
     def __exit__(
@@ -114,54 +124,81 @@ class Processes(Generic[Task, Result]):
     def submit(self, task: Task) -> ParcelPromise[Task, Result]:
         """Hand over a task. The results are to be asked for in the order of their tasks."""
         number, self._n_submitted = self._n_submitted, self._n_submitted + 1
-        process = number % self._n_processes
-        with self._deaths_told(process):
-            self._channels[process].send(Parcel((task, number)))
+        process = self._processes[number % self._n_processes]
+        process.hand_over(task, number)
         return ParcelPromise(self, task, number)
 
     def receive(self, task: Task, number: int) -> Result:
         """Wait for the result of a task.
 
         Raises:
-            DeviceError: Its process was killed.
+            WorkerDiedError: Its process died of it.
         """
-        process = number % self._n_processes
-        with self._deaths_told(process):
-            parcel = self._channels[process].receive()
+        process = self._processes[number % self._n_processes]
+        try:
+            parcel = process.channel.receive()
+        except (EOFError, ConnectionError) as error:
+            status = process.wait()
+            process.tasks.popleft()
+            self._replace(number % self._n_processes)
+            raise self._death(task, status) from error
+        process.tasks.popleft()
         if isinstance(parcel.content, _Raised):
             raise parcel.content.error
         return self._unwrap(task, number, parcel)
 
-    def _start(self, number: int, pairs: list[tuple[socket.socket, socket.socket]]) -> None:
+    def _death(self, task: Task, status: int | None) -> WorkerDiedError:
+        how, signal_number, limit = "was ended", None, None
+        if status is not None and os.WIFSIGNALED(status):
+            signal_number = os.WTERMSIG(status)
+            how = f"was ended by {signal.Signals(signal_number).name}"
+        elif status is not None and os.WEXITSTATUS(status) == _RAN_OUT and self._time_limit:
+            limit = self._time_limit(task)
+            how = f"did not end its task in {limit:,.0f} s"
+        remedy = "if the memory was full, fewer --workers; then the same command goes on"
+        death = WorkerDiedError(f"a worker process {how}", None, remedy)
+        death.signal_number, death.limit = signal_number, limit
+        return death
+
+    def _replace(self, place: int) -> None:
+        """Start a process for one that has ended, and hand it what that one had still to do."""
+        ended = self._processes[place]
+        ended.channel.close()
+        self._start(place)
+        for task in ended.tasks:
+            self._processes[place].hand_over(*task)
+
+    def _start(self, place: int) -> None:
         libc, parent = ctypes.CDLL(None), os.getpid()
         # Nothing may interrupt between the fork and the moment both sides know who they are: in
         # the child, a handler's exception would unwind into what belongs to the parent.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            with warnings.catch_warnings():
+            ours, theirs = socket.socketpair()
+            process: _Process[Task] = _Process(_Channel(ours))
+            self._processes[place] = process
+            with theirs, warnings.catch_warnings():
                 # Newer Pythons warn of threads they count themselves, numpy's sleeping ones too.
                 warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
-            if pid:
-                self._pids.append(pid)
-                return
-            try:
-                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # not to outlive a killed parent
-                if os.getppid() == parent:
-                    self._serve(number, pairs, before)
-            except BaseException:  # noqa: BLE001, nothing may return into the parent's stack
-                traceback.print_exc()
-            finally:
-                os._exit(0)
+                process.pid = os.fork()
+                if process.pid:
+                    return
+                try:
+                    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # not to outlive a killed parent
+                    if os.getppid() == parent:
+                        self._serve(_Channel(theirs), before)
+                except BaseException:  # noqa: BLE001, nothing may return into the parent's stack
+                    traceback.print_exc()
+                finally:
+                    os._exit(0)
+        except OSError as error:
+            raise DeviceError(
+                f"no worker process can be started: {error.strerror}", None, "fewer --workers"
+            ) from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _serve(
-        self,
-        number: int,
-        pairs: list[tuple[socket.socket, socket.socket]],
-        mask: set[int | signal.Signals],
-    ) -> None:
+    def _serve(self, channel: _Channel, mask: set[int | signal.Signals]) -> None:
         """Be the child: take tasks until the parent has no more."""
         # What ends a run may be sent to all its processes at once; the parent decides.
         for sent in signal.valid_signals():
@@ -169,14 +206,18 @@ class Processes(Generic[Task, Result]):
                 signal.signal(sent, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         gc.freeze()  # looking at what is the parent's would copy it, page by page
-        for other, (ours, theirs) in enumerate(pairs):
-            ours.close()
-            if other != number:
-                theirs.close()
-        channel = _Channel(pairs[number][1])
+        for process in self._processes.values():
+            process.channel.close()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
-                parcel = self._answer(*channel.receive().content)
+                task, number = channel.receive().content
+                if self._time_limit is not None:
+                    # A thread of C's, which no stuck decoder can keep from its work.
+                    limit = self._time_limit(task)
+                    faulthandler.dump_traceback_later(limit, exit=True, file=nowhere)
+                parcel = self._answer(task, number)
+                faulthandler.cancel_dump_traceback_later()
                 channel.send(parcel)
                 if parcel.fd >= 0:
                     os.close(parcel.fd)
@@ -189,30 +230,10 @@ class Processes(Generic[Task, Result]):
 
     def _stop(self) -> None:
         """Kill them: whatever they hold, the next run makes again."""
-        for channel in self._channels:
-            channel.close()
-        while self._pids:
-            # Only a child that nobody has waited for is surely still the one of that number.
-            with contextlib.suppress(ChildProcessError):
-                if os.waitpid(self._pids[-1], os.WNOHANG) == (0, 0):
-                    os.kill(self._pids[-1], signal.SIGKILL)
-                    os.waitpid(self._pids[-1], 0)
-            self._pids.pop()
-
-    @contextlib.contextmanager
-    def _deaths_told(self, process: int) -> Iterator[None]:
-        try:
-            yield
-        except (EOFError, ConnectionError) as error:
-            with contextlib.suppress(ChildProcessError):
-                _, status = os.waitpid(self._pids[process], 0)
-                how = f" by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else ""
-                raise DeviceError(
-                    f"a worker process was ended{how}",
-                    None,
-                    "if the memory was full, fewer --workers; then the same command goes on",
-                ) from error
-            raise
+        for process in self._processes.values():
+            process.channel.close()
+        for process in self._processes.values():
+            process.kill()
 
 
 class ParcelPromise(Generic[Task, Result]):
@@ -224,6 +245,43 @@ class ParcelPromise(Generic[Task, Result]):
     def result(self) -> Result:
         """Wait for the task, and return or raise what it did. Ask once, and in order."""
         return self._processes.receive(self._task, self._number)
+
+
+class _Process(Generic[Task]):
+    """A process as its parent knows it; its number is 0 before it is started and when it ended."""
+
+    def __init__(self, channel: _Channel) -> None:
+        self.channel = channel
+        self.pid = 0
+        self.tasks: deque[tuple[Task, int]] = deque()  # handed over, and not answered
+
+    def hand_over(self, task: Task, number: int) -> None:
+        """Give it a task. If it is dead, whoever asks for the result is told."""
+        self.tasks.append((task, number))
+        with contextlib.suppress(ConnectionError):
+            self.channel.send(Parcel((task, number)))
+
+    def wait(self) -> int | None:
+        """Wait until it has ended; how it did, or None if nobody knows."""
+        if not self.pid:
+            return None
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            status = None
+        self.pid = 0
+        return status
+
+    def kill(self) -> None:
+        """End it."""
+        if not self.pid:
+            return
+        # Only a child that nobody has waited for is surely still the one of that number.
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+        self.pid = 0
 
 
 class _Channel:
@@ -246,8 +304,13 @@ class _Channel:
         )
         if not head:
             raise EOFError
-        head += self._read(_LENGTH_BYTES - len(head))
-        content = self._read(int.from_bytes(head, "little"))
+        try:
+            head += self._read(_LENGTH_BYTES - len(head))
+            content = self._read(int.from_bytes(head, "little"))
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
         return Parcel(pickle.loads(content), fds[0] if fds else -1)  # noqa: S301, from ourselves
 
     def _read(self, n_bytes: int) -> bytearray:

@@ -64,6 +64,8 @@ class Report:
     audio_seconds: float = 0.0
     notes: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
+    suspects: int = 0
+    """Inputs that an earlier run was working on when its process died."""
     kept_beside: int = 0
     """Inputs of an earlier run that are not among these, and were kept."""
     failures: list[tuple[str, Failed]] = field(default_factory=list)
@@ -131,6 +133,7 @@ class Report:
             "notes": dict(sorted(self.notes.items())),
             "ignored": dict(sorted(self.ignored.items())),
             "kept_beside": self.kept_beside,
+            "suspects": self.suspects,
             "stopped": self.stopped,
             "cpu_seconds": {step: round(self.times.busy[step], 3) for step in STEPS},
             "warnings": self.warnings,
@@ -160,6 +163,11 @@ class Report:
         if self.notes:
             yield "changed on the way: " + ", ".join(
                 f"{count:,} {note}" for note, count in sorted(self.notes.items())
+            )
+        if self.suspects:
+            yield (
+                f"worked on one by one: {plural(self.suspects, 'input')} that the last run had in "
+                "hand when it died"
             )
         for warning in self.warnings:
             yield f"warning: {warning}"

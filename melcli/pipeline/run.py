@@ -6,9 +6,8 @@ import contextlib
 import datetime as dt
 import os
 import tempfile
-from collections import deque
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -17,23 +16,22 @@ from melcli import presets, store
 from melcli.config import MelConfig, OutputConfig, RunConfig
 from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.mel import filterbank_faults
-from melcli.errors import AudioError, UsageError
+from melcli.errors import AudioError, MelcliError, UsageError
 from melcli.pipeline.batching import Batch, Budget, budget, make_batches
 from melcli.pipeline.books import Books
 from melcli.pipeline.device import choose_device, machine_record, set_for_a_run
 from melcli.pipeline.engine import Engine
-from melcli.pipeline.parcels import Parcels
+from melcli.pipeline.flow import Flow, WorkersKilledError
 from melcli.pipeline.plan import Plan, Selection, make_plan
-from melcli.pipeline.processes import ParcelPromise, Processes, can_fork
+from melcli.pipeline.pools import Pools
 from melcli.pipeline.report import Listener, Report, Silence
-from melcli.pipeline.stopwatch import Stopwatch, Times
+from melcli.pipeline.stopwatch import Stopwatch
 from melcli.pipeline.target import long_rule, output_path, plan_inputs
-from melcli.pipeline.worker import Result, Worker
-from melcli.pipeline.workers import Promise, Workers
+from melcli.pipeline.worker import Worker
 from melcli.store.records import STORED, Failed, Header, as_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
 
@@ -98,10 +96,10 @@ def extract(
             books.take_over()
             # A named front end is as its original is: nothing to choose, so nothing to warn of.
             report.warnings = [] if presets.is_named(config) else filterbank_faults(config)
-            with set_for_a_run():
+            with set_for_a_run(), _cleared_of_suspicion(writer):
                 worker = _worker(plan, config, out, run, device, path.parent)
-                pool = _pool(worker, books, config, out, run, path.parent)
-                _compute(books, pool, run, budget(config, run.memory, run.n_workers))
+                pools = Pools(worker, plan, config, out, path.parent)
+                _compute(books, pools, run, budget(config, run.memory, run.n_workers))
             if not report.stopped:
                 writer.finish(books.order())
         report.tick()
@@ -184,15 +182,19 @@ def _worker(
     return Worker(plan, engine, out, folder, reads_ahead=run.n_workers > 1)
 
 
-def _pool(
-    worker: Worker, books: Books, config: MelConfig, out: OutputConfig, run: RunConfig, folder: Path
-) -> _Pool:
-    """Processes where they can be had and are worth it, threads elsewhere."""
-    if worker.device.type == "cpu" and can_fork() and _is_much(books):
-        n_trays = _most_under_way(run.n_workers) + 1
-        parcels = Parcels(worker, books.plan, config.row_shape, out, folder, n_trays)
-        return Processes(parcels.wrap, parcels.unwrap, run.n_workers)
-    return Workers(worker, run.n_workers)
+@contextlib.contextmanager
+def _cleared_of_suspicion(writer: Writer) -> Iterator[None]:
+    """Tell the store that the run ended for no input's fault; of a bug one may be the reason."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MelcliError):
+            writer.clear_suspicion()
+        raise
+    except BaseException:
+        writer.clear_suspicion()
+        raise
+    writer.clear_suspicion()
 
 
 def _is_much(books: Books) -> bool:
@@ -205,7 +207,7 @@ def _is_much(books: Books) -> bool:
     return False
 
 
-def _compute(books: Books, pool: _Pool, run: RunConfig, memory: Budget) -> None:
+def _compute(books: Books, pools: Pools, run: RunConfig, memory: Budget) -> None:
     """Run every batch through the workers and write it, in order, until done or stopped."""
     report, limit = books.report, run.failure_limit(books.report.inputs)
     watch = Stopwatch()
@@ -217,20 +219,28 @@ def _compute(books: Books, pool: _Pool, run: RunConfig, memory: Budget) -> None:
         report.stopped = _stopped_by(run, report)
         return
     report.n_workers = run.n_workers
-    batches = make_batches(books.todo(), memory.batch_bytes)
+    suspects, begin = books.suspects(), books.writer.begin_inputs
+    report.suspects = len(suspects)
+    pool = pools.best(run.n_workers, is_worth_forking=bool(suspects) or _is_much(books))
+    flow = Flow(books.plan, pool, pools, memory, run.n_workers, begin, suspects)
+    batches = make_batches(books.todo(), memory.batch_bytes, suspects)
     with pool:
-        for batch, (results, times) in _in_order(pool, batches, run.n_workers, memory):
-            watch.start()
-            report.times.add(times)
-            books.enter_new(results, beyond_limit)
-            if batch.ends_segment or beyond_limit():
-                books.writer.commit()
-            watch.lap("write")
-            report.tick()
-            books.listener.advanced(report)
-            if beyond_limit():
-                report.stopped = _stopped_by(run, report)
-                break
+        try:
+            for batch, (results, times) in flow(batches):
+                watch.start()
+                report.times.add(times)
+                books.enter_new(results, beyond_limit)
+                if batch.ends_segment or beyond_limit():
+                    books.writer.commit()
+                watch.lap("write")
+                report.tick()
+                books.listener.advanced(report)
+                if beyond_limit():
+                    report.stopped = _stopped_by(run, report)
+                    break
+        except WorkersKilledError:
+            books.writer.commit()  # what these failed of is not tried again
+            raise
     report.times.add(watch.times)
 
 
@@ -240,41 +250,6 @@ def _stopped_by(run: RunConfig, report: Report) -> str:
         f"{report.failed:,} failed, and {rule} says to stop; what is done is kept: "
         "mend them and add --retry-failed, or allow more failures"
     )
-
-
-Results: TypeAlias = "tuple[list[Result], Times]"
-_Pool: TypeAlias = "Workers[Batch, Results] | Processes[Batch, Results]"
-_Promise: TypeAlias = "Promise[Results] | ParcelPromise[Batch, Results]"
-
-
-def _most_under_way(n_workers: int) -> int:
-    """Batches between the plan and the writer: one in hand and one more for each worker."""
-    return 2 * n_workers + 1
-
-
-def _in_order(
-    pool: _Pool, batches: Iterable[Batch], n_workers: int, memory: Budget
-) -> Iterator[tuple[Batch, Results]]:
-    """Results in the order of the batches, with a bounded number under way.
-
-    A slow writer is asked for the next result later, so nothing new is begun meanwhile.
-    """
-    waiting: deque[tuple[int, Batch, _Promise]] = deque()
-    under_way = 0
-    for batch in batches:
-        n_bytes = memory.held_by(batch)
-        while waiting and (
-            len(waiting) >= _most_under_way(n_workers)
-            or under_way + n_bytes > memory.in_flight_bytes
-        ):
-            n_freed, first, promise = waiting.popleft()
-            yield first, promise.result()
-            under_way -= n_freed
-        waiting.append((n_bytes, batch, pool.submit(batch)))
-        under_way += n_bytes
-    while waiting:
-        _, first, promise = waiting.popleft()
-        yield first, promise.result()
 
 
 def _output_bytes(path: Path, writer: Writer) -> int:

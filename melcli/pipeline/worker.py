@@ -101,10 +101,10 @@ class Worker:
             with source_of(planned) as source:
                 return planned, self._open(planned, source, watch)
         except AudioError as error:
-            return planned, _failed(planned, error.cause, error.remedy)
+            return planned, failed(planned, error.cause, error.remedy)
         except MemoryError:
             cause = "does not fit into memory"
-            return planned, _failed(planned, cause, "split it into shorter files")
+            return planned, failed(planned, cause, "split it into shorter files")
 
     def _open(
         self, planned: PlannedInput, source: bytes | BinaryIO, watch: Stopwatch
@@ -127,11 +127,11 @@ class Worker:
     def _result(self, planned: PlannedInput, made: _Made | None) -> Result:
         """The outcome of an input with these items; None if a GPU had no room for one."""
         if made is None:
-            return _failed(planned, NO_ROOM, NO_ROOM_REMEDY)
+            return failed(planned, NO_ROOM, NO_ROOM_REMEDY)
         for _, rows in made:
             problem = _numeric_problem(rows.blocks(self._step), self._out.dtype)
             if problem is not None:
-                return _failed(planned, *problem)
+                return failed(planned, *problem)
         items = tuple(item for item, _ in made)
         arrays = [_Arrays(rows, self._step, self._dtype) for _, rows in made]
         return Result(planned, Done(planned.id, planned.size, planned.mtime_ns, items), arrays)
@@ -169,7 +169,8 @@ def _pieces(
         yield waveforms, is_last
 
 
-def _failed(planned: PlannedInput, cause: str, remedy: str | None) -> Result:
+def failed(planned: PlannedInput, cause: str, remedy: str | None) -> Result:
+    """An input that cannot be used."""
     outcome = Failed(planned.id, planned.size, planned.mtime_ns, cause, remedy)
     return Result(planned, outcome, ())
 

@@ -73,6 +73,9 @@ class Hdf5Writer(StoreWriter):
     def _finished_output(self) -> Hdf5Reader | None:
         return Hdf5Reader(self.path) if os.path.lexists(self.path) else None
 
+    def _begun_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".partial.begun")
+
     def _has_rows(self) -> bool:
         return self.partial_path.exists()
 

@@ -118,6 +118,9 @@ class NpyWriter(StoreWriter):
             self._place = self._staged
         return finished
 
+    def _begun_path(self) -> Path:
+        return self.partial_path / "begun.jsonl"
+
     def _has_rows(self) -> bool:
         return True  # each file is looked for where it is needed
 

@@ -47,6 +47,23 @@ class Writer(Protocol):
             StoreError: They come from another machine, and nobody said that this is accepted.
         """
 
+    @property
+    def suspects(self) -> frozenset[str]:
+        """Inputs that an earlier run was working on when its process ended without a word.
+
+        One of them may have been the reason. Those that are committed may be among them.
+        """
+
+    def begin_inputs(self, ids: Sequence[str]) -> None:
+        """Note, before anything is done with them, that these inputs are worked on from now on.
+
+        Raises:
+            StoreError: As of `check_machine`.
+        """
+
+    def clear_suspicion(self) -> None:
+        """Forget what was begun: the run ends in order, or for a reason that is no input's."""
+
     def keep(self, outcome: Done | Failed) -> None:
         """Take over an outcome that `previous` gave, rows and all.
 

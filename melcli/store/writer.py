@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from melcli.errors import StoreError
 from melcli.store import disk
+from melcli.store.begun import BegunInputs
 from melcli.store.compare import (
     differences,
     machine_differences,
@@ -114,6 +115,8 @@ class StoreWriter(ABC):
             self._journal = Journal(journal)
         # Around everything that asks something of the disk, and around nothing else.
         self._disk = disk.Guard(path, lambda: self.n_kept)
+        self._begun_inputs = BegunInputs(self._begun_path())
+        self._in_segment: list[str] = []  # ids
         try:
             with disk.device_errors(path):
                 self._previous = self._finished_output()
@@ -127,6 +130,10 @@ class StoreWriter(ABC):
     @abstractmethod
     def _finished_output(self) -> StoreReader | None:
         """Open the finished output, if there is one; refuse what is not of melcli."""
+
+    @abstractmethod
+    def _begun_path(self) -> Path:
+        """Say where the ids of what is begun are kept."""
 
     @abstractmethod
     def _has_rows(self) -> bool:
@@ -282,6 +289,23 @@ class StoreWriter(ABC):
             self._journal.add_machine(self._header.machine)
         self._machine_checked = True
 
+    @property
+    def suspects(self) -> frozenset[str]:
+        """Inputs that an earlier run was working on when its process ended without a word."""
+        return self._begun_inputs.left
+
+    def begin_inputs(self, ids: Sequence[str]) -> None:
+        """Note that these inputs are worked on from now on."""
+        self.check_machine()
+        self._ready()
+        with self._disk:
+            self._begun_inputs.add(ids)
+
+    def clear_suspicion(self) -> None:
+        """Forget what was begun."""
+        with self._disk:
+            self._begun_inputs.remove()
+
     def keep(self, outcome: Done | Failed) -> None:
         """Take over an outcome of the finished output."""
         self._ready()
@@ -298,7 +322,7 @@ class StoreWriter(ABC):
                 self.path,
                 "they are computed again",
             )
-        self._journal.add(Entry(outcome, row))
+        self._add(outcome, row)
 
     def write(self, outcome: Outcome, rows: Sequence[Pieces]) -> None:
         """Add an outcome and its rows to the segment in hand."""
@@ -312,7 +336,7 @@ class StoreWriter(ABC):
                 self._ready()
                 remedy = None if outcome.remedy is None else printable(outcome.remedy)
                 told = replace(outcome, cause=printable(outcome.cause), remedy=remedy)
-                self._journal.add(Entry(told, -1))
+                self._add(told, -1)
             else:
                 self.check_machine()
                 self._ready()
@@ -333,7 +357,11 @@ class StoreWriter(ABC):
         finally:
             self._outcome_done(good=good)
         stored = Done(done.id, done.source_size, done.source_mtime_ns, items)
-        self._journal.add(Entry(stored, row))
+        self._add(stored, row)
+
+    def _add(self, outcome: Outcome, row: int) -> None:
+        self._journal.add(Entry(outcome, row))
+        self._in_segment.append(outcome.id)
 
     def _checked(self, item: Item, pieces: Pieces) -> Iterator[Array]:
         """Pass the pieces of an item on, as they lie on disk, one in memory at a time.
@@ -358,6 +386,8 @@ class StoreWriter(ABC):
         with self._disk:
             self._journal.commit(self._sync_rows())
             self._committed()
+            self._begun_inputs.committed(self._in_segment)
+            self._in_segment = []
 
     def finish(self, order: Iterable[str]) -> None:
         """Make the finished output and put it in its place."""
@@ -370,6 +400,7 @@ class StoreWriter(ABC):
             finally:
                 selection.close()
             self._finished = True
+            self._begun_inputs.remove()
             self._clean_up()
             self._end_journal()
 
@@ -384,6 +415,7 @@ class StoreWriter(ABC):
         finally:
             self._closed = True
             self._close_rows()
+            self._begun_inputs.close()
             self._journal.close()
             if self._previous is not None:
                 self._previous.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import ctypes
+import faulthandler
 import os
 import random
 import signal
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from melcli.errors import AudioError, DeviceError
-from melcli.pipeline.processes import Parcel, Processes, can_fork
+from melcli.pipeline.processes import Parcel, Processes, WorkerDiedError, can_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,17 @@ def content(_task: int, _number: int, parcel: Parcel) -> Any:
 def start(work: Callable[[int], Any], n: int = 2) -> Processes[int, Any]:
     """Processes that send home what ``work`` returns."""
     return Processes(lambda task, _: Parcel(work(task)), content, n)
+
+
+def pids_of(pool: Processes[Any, Any]) -> list[int]:
+    """The processes of a pool."""
+    return [process.pid for process in pool._processes.values()]
+
+
+def libc_sleep(seconds: int) -> int:
+    """Sleep within C without releasing the interpreter lock."""
+    slept: int = ctypes.PyDLL(None).sleep(seconds)
+    return slept
 
 
 def is_alive(pid: int) -> bool:
@@ -139,11 +152,75 @@ class TestRaised:
 
         monkeypatch.setattr(os, "kill", record)
         with start(lambda _: os.kill(os.getpid(), signal.SIGKILL)) as pool:
-            first, second = pool._pids
-            with pytest.raises(DeviceError, match=f"ended by signal {signal.SIGKILL:d}"):
+            first, second = pids_of(pool)
+            with pytest.raises(WorkerDiedError, match="ended by SIGKILL") as raised:
                 pool.submit(0).result()
-        assert killed == [second]
-        assert not is_alive(first)
+            assert raised.value.signal_number == signal.SIGKILL
+            third, _ = pids_of(pool)
+        assert sorted(killed) == sorted([second, third])
+        assert third != first
+        assert not any(map(is_alive, (first, second, third)))
+
+    def test_killed_and_replaced(self) -> None:
+        """What waited for the process that died is done by its successor; nothing else is lost."""
+
+        def work(n: int) -> int:
+            if n % 5 == 2:
+                faulthandler.disable()  # pytest's would print every stack
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return n * n
+
+        with start(work) as pool:
+            promises = [pool.submit(n) for n in range(20)]
+            for n, promise in enumerate(promises):
+                if n % 5 == 2:
+                    with pytest.raises(WorkerDiedError, match="ended by SIGSEGV"):
+                        promise.result()
+                else:
+                    assert promise.result() == n * n
+
+    def test_killed_while_it_sends(self) -> None:
+        """An answer that came in part is none, and its open file is not left open."""
+
+        def work(n: int, _: int) -> Parcel:
+            fd = os.memfd_create("test")
+            if n == 0:
+                threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+            return Parcel(bytes(100_000_000 if n == 0 else 1), fd)
+
+        def unwrap(_n: int, _number: int, parcel: Parcel) -> int:
+            os.close(parcel.fd)
+            return len(parcel.content)
+
+        open_files = len(list(Path("/proc/self/fd").iterdir()))
+        with Processes(work, unwrap, 1) as pool:
+            promises = [pool.submit(n) for n in range(2)]
+            time.sleep(1)  # its answer is larger than the socket, so it waits to be asked
+            with pytest.raises(WorkerDiedError):
+                promises[0].result()
+            assert promises[1].result() == 1
+        assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+    @pytest.mark.parametrize(
+        "stuck",
+        [lambda: time.sleep(60), lambda: libc_sleep(60), lambda: sum(iter(int, 1))],
+        ids=["sleeping", "within C, holding the lock", "in a loop"],
+    )
+    def test_too_long(self, stuck: Callable[[], object]) -> None:
+        """A task that does not end is ended with its process; the next ones are done."""
+
+        def work(n: int, _: int) -> Parcel:
+            if n == 1:
+                stuck()
+            return Parcel(n)
+
+        with Processes(work, content, 1, lambda n: 0.2 if n == 1 else 30.0) as pool:
+            promises = [pool.submit(n) for n in range(3)]
+            assert promises[0].result() == 0
+            with pytest.raises(WorkerDiedError, match=r"did not end its task in 0 s") as raised:
+                promises[1].result()
+            assert raised.value.limit == 0.2
+            assert promises[2].result() == 2
 
     def test_submitted_to_the_dead(self) -> None:
         """Handing a task to a process that is gone is told as well."""
@@ -185,7 +262,7 @@ class TestEnds:
             pids = [pool.submit(n).result() for n in range(2)]
         with start(lambda _: time.sleep(60)) as pool:
             pool.submit(0)
-            pids += pool._pids
+            pids += pids_of(pool)
             began = time.monotonic()
         assert time.monotonic() - began < 30
         assert not any(map(is_alive, pids))
@@ -199,7 +276,7 @@ class TestEnds:
             "    time.sleep(60)\n"
             "with Processes(work, lambda *_: None, 3) as pool:\n"
             "    pool.submit(0)\n"
-            "    print(*pool._pids, flush=True)\n"
+            "    print(*[p.pid for p in pool._processes.values()], flush=True)\n"
             "    time.sleep(60)\n"
         )
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
