@@ -13,6 +13,7 @@ from melcli.cli.doctor import doctor
 from melcli.cli.extract import extract
 from melcli.cli.funnel import Funnel
 from melcli.cli.info import info
+from melcli.cli.merge import merge
 from melcli.cli.verify import verify
 
 __all__ = ["cli", "main"]
@@ -33,6 +34,8 @@ def cli() -> None:
         melcli extract corpus/ -o mels.h5
         melcli extract corpus/ -o mels.h5 --config whisper-80
         melcli extract speech.flac -o - > mel.npy
+        melcli extract corpus/ -o mels.3.h5 --shard 3/8
+        melcli merge mels.?.h5 -o mels.h5
         melcli info mels.h5
         melcli verify mels.h5
         melcli configs list
@@ -41,7 +44,7 @@ def cli() -> None:
     """
 
 
-for command in (extract, configs, info, verify, doctor):
+for command in (extract, merge, configs, info, verify, doctor):
     cli.add_command(command)
 
 

@@ -52,6 +52,9 @@ def input_options(command: Command) -> Command:
     )
     @click.option("--include", multiple=True, metavar="GLOB", help="Take only what matches.")
     @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches.")
+    @click.option(
+        "--shard", metavar="I/N", help="Only the I-th of N parts, by a hash of the id; I from 1."
+    )
     @functools.wraps(command)
     def with_selection(
         *args: Any,  # noqa: ANN401
@@ -61,9 +64,11 @@ def input_options(command: Command) -> Command:
         root: str,
         include: tuple[str, ...],
         exclude: tuple[str, ...],
+        shard: str | None,
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         from melcli.pipeline.plan import Selection
+        from melcli.store.shards import Shard
 
         if not inputs and files_from is None:
             raise click.UsageError("Missing argument 'INPUTS...': files, folders, or -.")
@@ -74,6 +79,7 @@ def input_options(command: Command) -> Command:
             root=root,
             include=include,
             exclude=exclude,
+            shard=None if shard is None else Shard.parse(shard),
         )
         return command(*args, selection=selection, **rest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from melcli.errors import StoreError
@@ -99,8 +100,8 @@ class Books:
         return frozenset(i for i in found if i is not None and self.states[i] == _TODO)
 
     def has_news(self) -> bool:
-        """Something is to be computed, or a run that was interrupted is to be finished."""
-        return self._resumed or _TODO in self.states
+        """Something is to be computed, or an output is to be finished."""
+        return self._resumed or _TODO in self.states or self.writer.is_due
 
     def take_over(self) -> None:
         """Bring what is good in the finished output into the new one."""
@@ -156,3 +157,8 @@ class Books:
         """All ids of the finished output: the plan's, then those kept beside."""
         yield from self.plan.ids()
         yield from self._beside
+
+    def positions(self) -> Iterator[int] | None:
+        """Of a shard: the place of each of these in the whole list, -1 beside it."""
+        of_plan = self.plan.positions()
+        return None if of_plan is None else chain(of_plan, repeat(-1, len(self._beside)))

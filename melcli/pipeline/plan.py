@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from melcli.audio.formats import AUDIO_EXTENSIONS, FOREIGN_EXTENSIONS
 from melcli.errors import NoInputError, UsageError
+from melcli.store.shards import Shard, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ class Selection:
         root: Folder that the ids of files given by name count from.
         include: Globs; only ids that match one are taken. Empty takes all.
         exclude: Globs; ids that match one are left out.
+        shard: Take only this part of all that.
     """
 
     paths: tuple[str | os.PathLike[str], ...] = ()
@@ -48,6 +50,7 @@ class Selection:
     root: str | os.PathLike[str] = "."
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,17 @@ class Plan:
 
     ignored: Counter[str] = field(default_factory=Counter)
     """Files in folders that are no inputs, counted by extension."""
+    shard: Shard | None = None
+    """Which part of the whole list these inputs are."""
+    inputs_digest: str = ""
+    """Of the whole list, if this is a shard of it."""
     _roots: list[bytes] = field(default_factory=list)
     _names: bytearray = field(default_factory=bytearray)
     _ends: array[int] = field(default_factory=lambda: array("Q"))
     _root_of: array[int] = field(default_factory=lambda: array("L"))
     _sizes: array[int] = field(default_factory=lambda: array("q"))
     _mtimes: array[int] = field(default_factory=lambda: array("q"))
+    _positions: array[int] = field(default_factory=lambda: array("q"))
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -135,6 +143,23 @@ class Plan:
     def total_bytes(self) -> int:
         """Bytes of all inputs."""
         return sum(max(0, size) for size in self._sizes)
+
+    def positions(self) -> Iterator[int] | None:
+        """Of each input in the whole list, if this is a shard of it."""
+        return None if self.shard is None else iter(self._positions)
+
+    def part(self, shard: Shard) -> Plan:
+        """One shard of the inputs; it may have none."""
+        part = Plan(self.ignored, shard, digest_of(self.ids()), self._roots)
+        for index, name in enumerate(self.ids()):
+            if shard.holds(name):
+                part._names += self._name(index)
+                part._ends.append(len(part._names))
+                part._root_of.append(self._root_of[index])
+                part._sizes.append(self._sizes[index])
+                part._mtimes.append(self._mtimes[index])
+                part._positions.append(index)
+        return part
 
     def root(self, prefix: bytes) -> int:
         """Register what stands before a run of names; its number is passed to :meth:`add`."""
@@ -204,7 +229,7 @@ def make_plan(
         stored = stores_by
         what = "inputs stored as one file"
         _refuse_collisions(plan, lambda i: stored(plan.id(i)), what, _SEPARATE, splits=False)
-    return plan
+    return plan if selection.shard is None else plan.part(selection.shard)
 
 
 def item_id(name: bytes) -> str:

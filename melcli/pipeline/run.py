@@ -29,6 +29,7 @@ from melcli.pipeline.stopwatch import Stopwatch
 from melcli.pipeline.target import long_rule, output_path, plan_inputs
 from melcli.pipeline.worker import Worker
 from melcli.store.records import STORED, Failed, Header, as_bytes
+from melcli.store.shards import SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +85,7 @@ def extract(
     report = Report(str(output), config.name or "a config of your own", inputs=len(plan))
     report.input_bytes, report.ignored = plan.total_bytes(), plan.ignored
     device = choose_device(run.device)
-    header = make_header(config, out, device, command)
+    header = make_header(config, out, device, command, plan)
     accept = out.accept_different_machine
     with contextlib.closing(
         store.open_writer(path, header, accept_different_machine=accept)
@@ -101,7 +102,7 @@ def extract(
                 pools = Pools(worker, plan, config, out, path.parent)
                 _compute(books, pools, run, budget(config, run.memory, run.n_workers))
             if not report.stopped:
-                writer.finish(books.order())
+                writer.finish(books.order(), books.positions())
         report.tick()
         report.output_bytes = _output_bytes(path, writer)
     return report
@@ -148,8 +149,11 @@ def as_selection(
     return Selection(paths=tuple(inputs))
 
 
-def make_header(config: MelConfig, out: OutputConfig, device: torch.device, command: str) -> Header:
+def make_header(
+    config: MelConfig, out: OutputConfig, device: torch.device, command: str, plan: Plan
+) -> Header:
     """What the output is, known before its first row."""
+    shard = {} if plan.shard is None else {SETTING: str(plan.shard)}
     return Header(
         config=config.to_toml(),
         config_digest=config.digest,
@@ -157,6 +161,7 @@ def make_header(config: MelConfig, out: OutputConfig, device: torch.device, comm
             "channels": str(config.wave.channels),
             "long": long_rule(config, out),
             "store_layout": out.store_layout,
+            **shard,
         },
         machine=machine_record(device),
         command=command,
@@ -167,6 +172,7 @@ def make_header(config: MelConfig, out: OutputConfig, device: torch.device, comm
         dtype=out.dtype,
         transpose=config.out.layout == "mel_time",
         overwrite=out.overwrite,
+        inputs_digest=plan.inputs_digest,
     )
 
 

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from melcli.errors import StoreError
-from melcli.store.npy import NpyReader, NpyWriter, npy_header, npy_path
+from melcli.store.npy import NpyReader, NpyWriter, npy_header, npy_path, shard_of_file
 from melcli.store.records import (
     Array,
     Done,
@@ -85,9 +85,15 @@ def open_writer(path: Path, header: Header, *, accept_different_machine: bool = 
 def open_reader(path: Path) -> Reader:
     """Open a finished output.
 
+    Args:
+        path: An ``.h5`` file, a folder, or of a shard that shares its folder with others the
+            ``melcli.2-of-8.toml``.
+
     Raises:
         StoreError: There is none, or it is damaged.
     """
+    if shard := shard_of_file(path):
+        return NpyReader(path.parent, shard)
     if not is_hdf5(path) and path.is_file():
         remedy = "give an .h5 file, or a folder that melcli extract made"
         raise StoreError("is not an output of melcli", path, remedy)

@@ -49,6 +49,7 @@ _SLICE = 4096
 _TEXT = h5py.string_dtype()
 _HEADER_TEXTS = ("melcli_version", "config", "config_digest", "command", "created", "dtype")
 _HEADER_GROUPS = ("settings", "machine")
+_POSITION = "position"
 ITEM_TEXTS = ("id", "notes")
 FAILURE_TEXTS = ("id", "cause", "remedy")
 SOURCE = ("source_size", "source_mtime_ns")
@@ -260,22 +261,25 @@ class _Listing:
     def __init__(self, file: h5py.File, selection: Selection, scratch: Scratch) -> None:
         self._selection, self._scratch = selection, scratch
         texts = dict.fromkeys(ITEM_TEXTS, _TEXT)
-        self._items = _Table(file.create_group("items"), texts | dict(COLUMNS), selection.n_items)
+        of_shard = {} if selection.positions is None else {_POSITION: "<i8"}
+        columns = texts | dict(COLUMNS) | of_shard
+        self._items = _Table(file.create_group("items"), columns, selection.n_items)
         texts = dict.fromkeys(FAILURE_TEXTS, _TEXT)
-        source = {name: COLUMNS[name] for name in SOURCE}
-        self._failures = _Table(file.create_group("failures"), texts | source, selection.n_failures)
+        columns = texts | {name: COLUMNS[name] for name in SOURCE} | of_shard
+        self._failures = _Table(file.create_group("failures"), columns, selection.n_failures)
+        self._of_shard: Sequence[int] = ()  # of the input in hand
 
     def __iter__(self) -> Iterator[tuple[Done, int]]:
         """Give what was done and where its rows lie; note down what failed."""
-        for entry in self._selection:
+        for entry, of_shard in self._selection.placed():
             self._scratch.check()
-            outcome = entry.outcome
+            outcome, self._of_shard = entry.outcome, tuple(of_shard.values())
             if isinstance(outcome, Done):
                 yield outcome, entry.row
             else:
-                self._failures.add(
-                    outcome.id, outcome.cause, outcome.remedy or "", *_source(outcome)
-                )
+                source = _source(outcome)
+                remedy = outcome.remedy or ""
+                self._failures.add(outcome.id, outcome.cause, remedy, *source, *self._of_shard)
         self._items.flush()
         self._failures.flush()
 
@@ -291,6 +295,7 @@ class _Listing:
             item.channel,
             item.crc32,
             *_source(done),
+            *self._of_shard,
         )
 
 
@@ -365,6 +370,8 @@ def _write_header(file: h5py.File, header: Header) -> None:
     attributes["format_version"] = FORMAT_VERSION
     for name in _HEADER_TEXTS:
         attributes[name] = printable(getattr(header, name))
+    if header.inputs_digest:
+        attributes["inputs_digest"] = header.inputs_digest
     attributes["row_shape"] = np.array(header.row_shape, dtype="<i8")
     attributes.create("row_labels", list(header.row_labels), dtype=_TEXT)
     for group in _HEADER_GROUPS:
@@ -375,6 +382,7 @@ def _write_header(file: h5py.File, header: Header) -> None:
 def _read_header(file: h5py.File) -> Header:
     attributes = file.attrs
     record: dict[str, Any] = {name: attributes[name] for name in _HEADER_TEXTS}
+    record["inputs_digest"] = attributes.get("inputs_digest", "")
     record["row_shape"] = np.asarray(attributes["row_shape"]).tolist()
     record["row_labels"] = list(attributes["row_labels"])
     for group in _HEADER_GROUPS:
@@ -457,6 +465,11 @@ class Hdf5Reader(StoreReader):
         }
         self.items = {name: self._column(f"items/{name}", n_items)[:] for name in COLUMNS}
         self._failure_source = [self._column(f"failures/{name}", n_failures)[:] for name in SOURCE]
+        if self.header.shard is not None:
+            self._positions = (
+                self._column(f"items/{_POSITION}", n_items)[:],
+                self._column(f"failures/{_POSITION}", n_failures)[:],
+            )
         start, stop = self.items["start"], self.items["stop"]
         if (start < 0).any() or (stop < start).any():
             raise ValueError("/items/start and /items/stop do not follow each other")

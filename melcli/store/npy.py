@@ -11,6 +11,9 @@ are renamed to where they belong, then those folders are synced. So the journal 
 file in its place whether it is ours, and a rename that a crash prevented is made up for when the
 output is opened again. In a folder without a finished output, the place is the final one.
 
+Shards may share a folder. Each has names of its own: ``melcli.2-of-8.jsonl``, ``.toml``, and
+``.melcli-partial.2-of-8``.
+
 On resuming, the files of the last segment are read and compared with their checksums; of the
 others only the size is looked at, since reading all of them would take as long as a run.
 """
@@ -25,7 +28,7 @@ import tomllib
 import zlib
 from array import array
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +38,7 @@ from melcli.store.index import IdIndex
 from melcli.store.reader import COLUMNS, StoreReader, damage, ends
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
 from melcli.store.rows import BLOCK_BYTES, rows_a_block
+from melcli.store.shards import Shard
 from melcli.store.writer import Selection, StoreWriter
 
 if TYPE_CHECKING:
@@ -46,15 +50,46 @@ if TYPE_CHECKING:
     from melcli.store.records import Array, Item, Outcome
 
 FORMAT_VERSION = 1
-LISTING, SETTINGS, PARTIAL = "melcli.jsonl", "melcli.toml", ".melcli-partial"
+PARTIAL = ".melcli-partial"
 _MARK = "\n# What follows was recorded by melcli.\n[melcli]\n"
 _GROUPS = ("settings", "machine")
 _NUMBERS = ("n_samples", "sample_rate", "n_channels", "channel", "crc32")
 _SOURCE = ("source_size", "source_mtime_ns")
+POSITION = "position"
+JOURNAL = "journal.jsonl"
 _SLICE = 1024
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_SHARD_FILE = re.compile(r"melcli\.(\d+)-of-(\d+)\.(?:jsonl|toml)")
 _LONGEST_NAME = 255  # bytes, on every common file system
 _NAME = re.compile(r"(?P<stem>.+?)(?:\.[^.]*?)?(?P<part>(?:#\d+)?(?:@\d+)?)\Z", re.DOTALL)
+
+
+class Names(NamedTuple):
+    """What the files of ours are called in an output folder."""
+
+    listing: str
+    settings: str
+    partial: str
+
+    @classmethod
+    def of(cls, shard: Shard | None) -> Names:
+        """Give the names of a whole output, or of a shard of it."""
+        if shard is None:
+            return cls("melcli.jsonl", "melcli.toml", PARTIAL)
+        of = shard.suffix
+        return cls(f"melcli.{of}.jsonl", f"melcli.{of}.toml", f"{PARTIAL}.{of}")
+
+
+def shards_in(folder: Path) -> list[Shard]:
+    """Find the finished shards in a folder, in order."""
+    found = (_SHARD_FILE.fullmatch(path.name) for path in folder.glob("melcli.*-of-*.toml"))
+    return sorted(Shard.parse(f"{match[1]}/{match[2]}") for match in found if match)
+
+
+def shard_of_file(path: Path) -> Shard | None:
+    """Tell which shard a file of a folder speaks of, by its name."""
+    match = _SHARD_FILE.fullmatch(path.name)
+    return Shard.parse(f"{match[1]}/{match[2]}") if match else None
 
 
 def npy_path(item_id: str) -> str:
@@ -71,7 +106,7 @@ def npy_path(item_id: str) -> str:
     found = _NAME.fullmatch(name)
     file = f"{found['stem']}{found['part']}.npy" if found else f"{name}.npy"
     path = folder + slash + file
-    if path.startswith(f"{PARTIAL}/"):
+    if path.startswith((f"{PARTIAL}/", f"{PARTIAL}.")):
         raise StoreError(f"the id {item_id!r} is in {PARTIAL}, which melcli needs for itself")
     if any(len(part.encode()) > _LONGEST_NAME for part in path.split("/")):
         raise StoreError(
@@ -84,7 +119,8 @@ class NpyWriter(StoreWriter):
     """Writes a file for each item, and moves it into place once its segment is committed."""
 
     def __init__(self, path: Path, header: Header, *, accept_different_machine: bool) -> None:
-        self.partial_path = path / PARTIAL
+        self._names = Names.of(header.shard)
+        self.partial_path = path / self._names.partial
         self._new = self.partial_path / "new"
         self._staged = self.partial_path / "rows"
         self._place = path  # where committed files go
@@ -97,7 +133,7 @@ class NpyWriter(StoreWriter):
         super().__init__(
             path,
             header,
-            self.partial_path / "journal.jsonl",
+            self.partial_path / JOURNAL,
             accept_different_machine=accept_different_machine,
         )
 
@@ -105,21 +141,36 @@ class NpyWriter(StoreWriter):
 
     def _finished_output(self) -> NpyReader | None:
         finished = None
-        if os.path.lexists(self.path / SETTINGS):
-            finished = NpyReader(self.path)
+        self._refuse_other_parts()
+        listing, settings, _ = self._names
+        if os.path.lexists(self.path / settings):
+            finished = NpyReader(self.path, self._asked.shard)
             self._old = finished.listing
-        elif os.path.lexists(self.path / LISTING):
+        elif os.path.lexists(self.path / listing):
             if not self._journal.segments:
                 raise StoreError(
-                    f"has a {LISTING} but no {SETTINGS}", self.path, "choose another -o"
+                    f"has a {listing} but no {settings}", self.path, "choose another -o"
                 )
-            self._old = Listing(self.path / LISTING)
+            self._old = Listing(self.path / listing)
         if finished is not None:
             self._place = self._staged
         return finished
 
     def _begun_path(self) -> Path:
         return self.partial_path / "begun.jsonl"
+
+    def _refuse_other_parts(self) -> None:
+        """Refuse a shard in a whole output, and the other way round."""
+        shard, found = self._asked.shard, shards_in(self.path)
+        if shard is not None and os.path.lexists(self.path / Names.of(None).settings):
+            raise StoreError(
+                "holds a whole output, and not shards", self.path, "leave out --shard to extend it"
+            )
+        if any(other.count != (shard.count if shard else 0) for other in found):
+            raise StoreError(
+                f"holds shard {found[0]} of an output", self.path,
+                "melcli merge makes a whole one of its shards; or choose another -o",
+            )  # fmt: skip
 
     def _has_rows(self) -> bool:
         return True  # each file is looked for where it is needed
@@ -162,7 +213,7 @@ class NpyWriter(StoreWriter):
     def _clean_up(self) -> None:
         disk.remove_tree(self._new)
         disk.remove_tree(self._staged)
-        for name in (LISTING, SETTINGS):
+        for name in (self._names.listing, self._names.settings):
             disk.remove(self.partial_path / name)
 
     def _end_journal(self) -> None:
@@ -301,33 +352,32 @@ class NpyWriter(StoreWriter):
                 yield outcome
 
     def _is_there(self, item: Item) -> bool:
-        size = _file_size(self._asked, item)
-        return any(_size(path) == size for path in self._places(item))
+        return any(is_file_of(path, self._asked, item.n_rows) for path in self._places(item))
 
     # Finishing.
 
     def _assemble(self, header: Header, selection: Selection) -> None:
-        listing, settings = self.partial_path / LISTING, self.partial_path / SETTINGS
-        _write_text(listing, _listing_lines(header, selection))
-        _write_text(settings, iter([_settings_text(header)]))
+        listing = self.partial_path / self._names.listing
+        settings = self.partial_path / self._names.settings
+        write_text(listing, _listing_lines(header, selection))
+        write_text(settings, iter([settings_text(header)]))
         # From here until the new one is there, the output is not a finished one.
-        disk.remove(self.path / SETTINGS)
+        disk.remove(self.path / settings.name)
         disk.sync_folder(self.path)
         self._move(self._staged_files(selection), self.path)
         self._remove_unlisted(Listing(listing))
-        disk.rename(listing, self.path / LISTING)
+        disk.rename(listing, self.path / listing.name)
         disk.sync_folder(self.path)
-        disk.rename(settings, self.path / SETTINGS)
+        disk.rename(settings, self.path / settings.name)
         disk.sync_folder(self.path)
 
     def _staged_files(self, selection: Selection) -> Iterator[tuple[Path, Path]]:
         for entry in selection:
             for item in _items(entry.outcome):
                 staged, final = self._places(item)
-                size = _file_size(self._asked, item)
-                if entry.row >= 0 and _size(staged) == size:
+                if entry.row >= 0 and is_file_of(staged, self._asked, item.n_rows):
                     yield staged, final
-                elif _size(final) != size:
+                elif not is_file_of(final, self._asked, item.n_rows):
                     raise StoreError(
                         "is missing, or was changed, while the output was made",
                         final,
@@ -445,6 +495,7 @@ class Listing:
         self._path = path
         self._by_path: IdIndex | None = None
         self.item_places, self.failure_places = array("q"), array("q")
+        self.item_positions, self.failure_positions = array("q"), array("q")
         columns = {name: array("q") for name in ("n_rows", *_NUMBERS, *_SOURCE)}
         with damage(path), path.open("rb") as lines:
             place = 0
@@ -452,11 +503,13 @@ class Listing:
                 record = json.loads(line)
                 if record["status"] == "done":
                     self.item_places.append(place)
+                    self.item_positions.append(record.get(POSITION, -1))
                     for name, column in columns.items():
                         value = record[name]
                         column.append(-1 if value is None else value)
                 else:
                     self.failure_places.append(place)
+                    self.failure_positions.append(record.get(POSITION, -1))
                 place += len(line)
         self.columns = {
             name: np.array(column, dtype=COLUMNS.get(name, "<i8"))
@@ -491,15 +544,23 @@ class Listing:
 class NpyReader(StoreReader):
     """Reads a finished folder, and believes nothing that is in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shard: Shard | None = None) -> None:
         super().__init__(path)
-        if not os.path.lexists(path / SETTINGS):
-            raise StoreError(f"holds no finished output: there is no {SETTINGS}", path)
-        with damage(path / SETTINGS):
-            self.header = _read_settings(path / SETTINGS)
-        self.listing = Listing(path / LISTING)
+        listing, settings, _ = Names.of(shard)
+        if not os.path.lexists(path / settings):
+            raise _not_there(path, settings)
+        with damage(path / settings):
+            self.header = _read_settings(path / settings)
+        if self.header.shard != shard:
+            raise StoreError(f"is damaged: it says that it is shard {shard}", path / settings)
+        self.listing = Listing(path / listing)
         columns = dict(self.listing.columns)
         self.items = ends(columns.pop("n_rows")) | columns
+        if shard is not None:
+            self._positions = (
+                np.array(self.listing.item_positions, dtype="<i8"),
+                np.array(self.listing.failure_positions, dtype="<i8"),
+            )
 
     def _ids(self, start: int, stop: int) -> list[str]:
         records = self.listing.records(self.listing.item_places[start:stop])
@@ -507,13 +568,13 @@ class NpyReader(StoreReader):
 
     def _notes(self, start: int, stop: int) -> list[tuple[str, ...]]:
         records = self.listing.records(self.listing.item_places[start:stop])
-        with damage(self.path / LISTING):
+        with damage(self.path):
             return [tuple(str(note) for note in record["notes"]) for record in records]
 
     def failures(self) -> Iterator[Failed]:
         """Stream the inputs that failed."""
         for record in self.listing.records(self.listing.failure_places):
-            with damage(self.path / LISTING):
+            with damage(self.path):
                 failed = Failed(
                     record["id"],
                     record["source_size"],
@@ -584,8 +645,14 @@ def _head(header: Header, item: Item) -> bytes:
     return npy_header(_shape(header, item.n_rows), STORED[header.dtype])
 
 
-def _file_size(header: Header, item: Item) -> int:
-    return len(_head(header, item)) + item.n_rows * header.row_bytes
+def _file_size(header: Header, n_rows: int) -> int:
+    head = npy_header(_shape(header, n_rows), STORED[header.dtype])
+    return len(head) + n_rows * header.row_bytes
+
+
+def is_file_of(path: Path, header: Header, n_rows: int) -> bool:
+    """Tell whether there is a file of just the size that an item of so many rows has."""
+    return _size(path) == _file_size(header, n_rows)
 
 
 def _size(path: Path) -> int | None:
@@ -598,7 +665,7 @@ def _size(path: Path) -> int | None:
 def _crc32(path: Path, header: Header, item: Item) -> int | None:
     """Compute the checksum of an item's file; None if there is none that it could be."""
     head = _head(header, item)
-    if _size(path) != _file_size(header, item):
+    if not is_file_of(path, header, item.n_rows):
         return None
     fd = disk.open_file(path)
     try:
@@ -622,17 +689,27 @@ def _in_the_way(path: Path) -> StoreError:
     )
 
 
+def _not_there(path: Path, settings: str) -> StoreError:
+    if found := shards_in(path):
+        return StoreError(
+            f"holds {len(found)} of {found[0].count} shards, and no whole output",
+            path,
+            f"melcli merge {path} -o {path}",
+        )
+    return StoreError(f"holds no finished output: there is no {settings}", path)
+
+
 def _listing_lines(header: Header, selection: Selection) -> Iterator[str]:
-    for entry in selection:
+    for entry, of_shard in selection.placed():
         outcome = entry.outcome
-        source = {name: getattr(outcome, name) for name in _SOURCE}
+        source = {name: getattr(outcome, name) for name in _SOURCE} | of_shard
         if isinstance(outcome, Failed):
             record: dict[str, object] = {
                 "status": "failed",
                 "id": outcome.id,
                 "cause": outcome.cause,
             }
-            yield _json(record | {"remedy": outcome.remedy} | source)
+            yield as_line(record | {"remedy": outcome.remedy} | source)
             continue
         for item in outcome.items:
             record = {
@@ -644,14 +721,15 @@ def _listing_lines(header: Header, selection: Selection) -> Iterator[str]:
                 "n_rows": item.n_rows,
             }
             record |= {name: getattr(item, name) for name in _NUMBERS}
-            yield _json(record | {"notes": item.notes} | source)
+            yield as_line(record | {"notes": item.notes} | source)
 
 
-def _json(value: object) -> str:
+def as_line(value: object) -> str:
+    """Write a value as JSON in a line of its own."""
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
-def _settings_text(header: Header) -> str:
+def settings_text(header: Header) -> str:
     """Give the resolved config as it is, and behind it what else there is to know."""
     record = header.as_record()
     groups = {name: record.pop(name) for name in _GROUPS}
@@ -663,7 +741,7 @@ def _settings_text(header: Header) -> str:
 def _toml(table: Mapping[str, object]) -> str:
     # Texts, numbers, truth values and lists of them look in TOML as in JSON, but for one character.
     lines = (
-        f"{key if _BARE.fullmatch(key) else json.dumps(key)} = {_json(value)}"
+        f"{key if _BARE.fullmatch(key) else json.dumps(key)} = {as_line(value)}"
         for key, value in table.items()
     )
     return printable("".join(lines)).replace("\x7f", "\\u007f")
@@ -680,7 +758,8 @@ def _read_settings(path: Path) -> Header:
     return Header.from_record(record | {"config": config, "overwrite": False})
 
 
-def _write_text(path: Path, lines: Iterator[str]) -> None:
+def write_text(path: Path, lines: Iterator[str]) -> None:
+    """Write a file anew, and wait until it is on the disk."""
     fd = disk.open_file(path)
     try:
         disk.truncate(fd, 0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -97,10 +98,18 @@ class Writer(Protocol):
     def commit(self) -> None:
         """End a segment: return once everything written so far will survive a crash."""
 
-    def finish(self, order: Iterable[str]) -> None:
+    @property
+    def is_due(self) -> bool:
+        """There is no finished output yet, or it is a shard of another list of inputs."""
+
+    def finish(self, order: Iterable[str], positions: Iterable[int] | None = None) -> None:
         """Make the finished output, with the inputs in this order, in place of any older one.
 
         Outcomes of ids that are not in ``order`` are left out.
+
+        Args:
+            order: Ids of inputs.
+            positions: Of a shard: the place of each in the whole list, -1 if it is not there.
         """
 
     def close(self) -> None:
@@ -109,6 +118,10 @@ class Writer(Protocol):
 
 class Reader(Protocol):
     """Reads a finished output."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
 
     @property
     def header(self) -> Header:
@@ -133,6 +146,22 @@ class Reader(Protocol):
 
     def failures(self) -> Iterator[Failed]:
         """Stream the inputs that failed, in plan order."""
+
+    def placed(self) -> Iterator[tuple[int, Done | Failed, int]]:
+        """Stream the inputs of a shard in plan order.
+
+        Each comes with its place in the whole list, -1 if it is not there, and with the position
+        of its first item among the items, -1 if it has none.
+
+        Raises:
+            StoreError: The output is no shard.
+        """
+
+    def fault(self, position: int) -> str | None:
+        """Read one item back, and tell what is not as it was written."""
+
+    def blocks(self, position: int) -> Iterator[Array]:
+        """Read the rows of an item in blocks of a few megabytes."""
 
     def read(self, item_id: str) -> Array:
         """Read the rows of one item, ``(n_rows, *row_shape)``.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from heapq import merge
 from itertools import groupby
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from melcli.store.records import Array
 
     Column = npt.NDArray[np.integer[Any]]
+    Placed = tuple[int, Done | Failed, int]
 
 COLUMNS: Mapping[str, str] = {
     "start": "<i8",
@@ -73,6 +76,7 @@ class StoreReader(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._index: IdIndex | None = None
+        self._positions: tuple[Column, Column] | None = None  # of items and failures of a shard
 
     @abstractmethod
     def _ids(self, start: int, stop: int) -> list[str]:
@@ -104,17 +108,39 @@ class StoreReader(ABC):
 
     def outcomes(self) -> Iterator[Outcome]:
         """Stream the inputs: those done, then those failed."""
+        yield from (done for _, done in self._found_inputs())
+        yield from self.failures()
+
+    def placed(self) -> Iterator[Placed]:
+        """Stream the inputs of a shard with their places in the whole list."""
+        if self._positions is None:
+            raise StoreError("is no shard", self.path, "merge what --shard made")
+        of_items, of_failures = self._positions
+        done: Iterator[Placed] = (
+            (int(of_items[first]), outcome, first) for first, outcome in self._found_inputs()
+        )
+        failed: Iterator[Placed] = (
+            (place, outcome, -1)
+            for place, outcome in zip(of_failures.tolist(), self.failures(), strict=True)
+        )
+        # What is not in the list any more lies behind it.
+        yield from merge(done, failed, key=lambda found: found[0] if found[0] >= 0 else inf)
+
+    def _found_inputs(self) -> Iterator[tuple[int, Done]]:
+        """Stream what was done, each input with the position of its first item."""
         # Items of one input lie together.
         for name, found in groupby(self._found_items(), key=lambda pair: pair[0]):
             positions = [(position, item) for _, position, item in found]
             first = positions[0][0]
-            yield Done(
-                name,
-                known(int(self.items["source_size"][first])),
-                known(int(self.items["source_mtime_ns"][first])),
-                tuple(item for _, item in positions),
+            yield (
+                first,
+                Done(
+                    name,
+                    known(int(self.items["source_size"][first])),
+                    known(int(self.items["source_mtime_ns"][first])),
+                    tuple(item for _, item in positions),
+                ),
             )
-        yield from self.failures()
 
     def _found_items(self) -> Iterator[tuple[str, int, Item]]:
         for start in range(0, len(self), _SLICE):
@@ -183,13 +209,14 @@ class StoreReader(ABC):
             # Most hashes are there once, and then so is the id.
             if len(list(self.candidates(name))) > 1 and self.position(name) != position:
                 yield Fault(name, "is there twice")
-            if cause := self._fault(position):
+            if cause := self.fault(position):
                 yield Fault(name, cause)
         for failed in self.failures():
             if self.position(failed.id) is not None:
                 yield Fault(failed.id, "is among the items and among the failures")
 
-    def _fault(self, position: int) -> str | None:
+    def fault(self, position: int) -> str | None:
+        """Read one item back, and tell what is not as it was written."""
         crc32, is_finite = 0, True
         try:
             for numbers in self._stored(position):

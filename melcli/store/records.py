@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from melcli.errors import StoreError
+from melcli.errors import StoreError, UsageError
+from melcli.store.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -125,6 +126,7 @@ class Header:
         dtype: Of the stored rows.
         transpose: For ``.npy``: files have the rows axis last, ``(n_mels, n_frames)``.
         overwrite: Replaces whatever output was there; kept so that the same command resumes.
+        inputs_digest: Of a shard: that of the whole list of inputs, by `melcli.store.shards`.
     """
 
     config: str
@@ -139,10 +141,18 @@ class Header:
     dtype: DType
     transpose: bool = False
     overwrite: bool = False
+    inputs_digest: str = ""
+
+    @property
+    def shard(self) -> Shard | None:
+        """Which part of its inputs it holds; None if all of them."""
+        return Shard.of(self.settings)
 
     def as_record(self) -> dict[str, Any]:
         """Give plain dicts, lists and strings, as JSON and TOML want them."""
         record = asdict(self)
+        if not self.inputs_digest:
+            del record["inputs_digest"]
         record["settings"] = dict(sorted(self.settings.items()))
         record["machine"] = dict(sorted(self.machine.items()))
         record["row_shape"] = list(self.row_shape)
@@ -161,6 +171,7 @@ class Header:
             sizes_are_whole = all(isinstance(n, int) and n > 0 for n in row_shape)
             if dtype not in STORED or not row_shape or not sizes_are_whole:
                 raise ValueError(f"rows of {dtype} and shape {row_shape}")
+            Shard.of(_texts(record["settings"]))
             return cls(
                 config=_text(record["config"]),
                 config_digest=_text(record["config_digest"]),
@@ -174,9 +185,12 @@ class Header:
                 dtype=cast("DType", dtype),
                 transpose=bool(record["transpose"]),
                 overwrite=bool(record["overwrite"]),
+                inputs_digest=_text(record.get("inputs_digest", "")),
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]} is missing") from error
+        except UsageError as error:
+            raise ValueError(error.cause) from error
         except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
 

@@ -36,13 +36,17 @@ _SLICE = 1024
 class Selection:
     """What an output will hold: for each id in ``order``, its last outcome in the journal.
 
-    Keeps eight bytes an input; entries are read again each time it is walked through.
+    Keeps eight bytes an input, a shard sixteen; entries are read again each time it is walked
+    through.
 
     Raises:
         ValueError: An id has no outcome, so the output would not be complete.
     """
 
-    def __init__(self, journal: Journal, order: Iterable[str]) -> None:
+    def __init__(
+        self, journal: Journal, order: Iterable[str], positions: Iterable[int] | None = None
+    ) -> None:
+        self.positions = None if positions is None else array("q", positions)
         self._reader = journal.reader()
         self._places = array("q")
         self.n_items = self.n_failures = self.n_rows = 0
@@ -87,6 +91,14 @@ class Selection:
 
     def __iter__(self) -> Iterator[Entry]:
         return self._reader.entries(self._places)
+
+    def placed(self) -> Iterator[tuple[Entry, dict[str, int]]]:
+        """Give with each entry the columns that only a shard has."""
+        if self.positions is None:
+            yield from ((entry, {}) for entry in self)
+            return
+        for entry, position in zip(self, self.positions, strict=True):
+            yield entry, {"position": position}
 
     def close(self) -> None:
         """Close the journal's file."""
@@ -389,12 +401,21 @@ class StoreWriter(ABC):
             self._begun_inputs.committed(self._in_segment)
             self._in_segment = []
 
-    def finish(self, order: Iterable[str]) -> None:
+    @property
+    def is_due(self) -> bool:
+        """There is no finished output yet, or it is a shard of another list of inputs."""
+        if self._previous is None or self._replacing:
+            return True
+        return self._previous.header.inputs_digest != self._asked.inputs_digest
+
+    def finish(self, order: Iterable[str], positions: Iterable[int] | None = None) -> None:
         """Make the finished output and put it in its place."""
         self._ready()
         self.commit()
+        # The list of inputs may have grown since the output was begun.
+        self._header = replace(self._header, inputs_digest=self._asked.inputs_digest)
         with self._disk:
-            selection = Selection(self._journal, order)
+            selection = Selection(self._journal, order, positions)
             try:
                 self._assemble(self._header, selection)
             finally:
