@@ -9,6 +9,7 @@ byte what it would have made undisturbed. How is told where it is done: what the
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from melcli.errors import StoreError
@@ -27,8 +28,6 @@ from melcli.store.records import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from melcli.store.protocols import Reader, Writer
 
 __all__ = [
@@ -75,6 +74,9 @@ def open_writer(path: Path, header: Header, *, accept_different_machine: bool = 
     _check_kind(path)
     if not is_hdf5(path):
         return NpyWriter(path, header, accept_different_machine=accept_different_machine)
+    if path.is_symlink():
+        # Or finishing would put a file in the place of the link.
+        path = Path(os.path.realpath(path))
     from melcli.store.hdf5 import PackedWriter, TreeWriter  # h5py is slow to load
 
     layouts = {"packed": PackedWriter, "tree": TreeWriter}
@@ -112,7 +114,7 @@ def finished(path: Path) -> Header | None:
         StoreError: Something else is there.
     """
     _check_kind(path)
-    if not os.path.lexists(path if is_hdf5(path) else path / "melcli.toml"):
+    if not (path if is_hdf5(path) else path / "melcli.toml").exists():
         return None
     reader = open_reader(path)
     reader.close()

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _BLOCK = 1 << 23
-_CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# No link is followed: one that somebody laid in our way would lead what we write elsewhere.
+_CREATE = os.O_RDWR | os.O_CREAT
+for _name in ("O_CLOEXEC", "O_BINARY", "O_NOFOLLOW"):
+    _CREATE |= getattr(os, _name, 0)
 
 _FREE = "free some space and run the same command again"
 _FAULTS = {
@@ -35,6 +38,7 @@ _FAULTS = {
     errno.EEXIST: ("a file stands where a folder should be", "choose another -o"),
     errno.ENOTDIR: ("a file stands where a folder should be", "choose another -o"),
     errno.ENOENT: ("there is no such folder, and it cannot be made", "choose another -o"),
+    errno.ELOOP: ("a link stands where a file of melcli's should be", "remove it"),
     errno.EIO: ("the disk reports an error", "check the disk and run the same command again"),
 }
 _AGAIN = "run the same command again"

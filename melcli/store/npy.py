@@ -24,10 +24,12 @@ import json
 import math
 import os
 import re
+import sys
 import tomllib
 import zlib
 from array import array
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,7 +45,6 @@ from melcli.store.writer import Selection, StoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
     from typing import BinaryIO
 
     from melcli.store.journal import Segment
@@ -59,7 +60,13 @@ POSITION = "position"
 JOURNAL = "journal.jsonl"
 _SLICE = 1024
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_NOT_ON_WINDOWS = re.compile(
+    r"[\x00-\x1f<>:\"\\|?*]|[. ]\Z"
+    r"|\A(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\xb9\xb2\xb3]) *(?:\.|\Z)",
+    re.IGNORECASE,
+)
 _SHARD_FILE = re.compile(r"melcli\.(\d+)-of-(\d+)\.(?:jsonl|toml)")
+_REMOVE = "remove it, or choose another -o"
 _LONGEST_NAME = 255  # bytes, on every common file system
 _NAME = re.compile(r"(?P<stem>.+?)(?:\.[^.]*?)?(?P<part>(?:#\d+)?(?:@\d+)?)\Z", re.DOTALL)
 
@@ -112,7 +119,23 @@ def npy_path(item_id: str) -> str:
         raise StoreError(
             f"the id {item_id!r} is too long for a file name", None, "use an .h5 output"
         )
+    if sys.platform == "win32" and not is_windows_path(path):
+        raise StoreError(
+            f"the id {item_id!r} cannot be a file name on Windows", None, "use an .h5 output"
+        )
     return path
+
+
+def is_windows_path(path: str) -> bool:
+    """Tell whether Windows takes a relative path for the file that it looks like.
+
+    It takes ``a/nul.txt`` for a device, ``c:x`` for a drive, ``a/b. `` for ``a/b``, and a
+    backslash for a slash.
+
+    >>> is_windows_path("a/b.npy"), is_windows_path("a/Aux.npy"), is_windows_path("a./b.npy")
+    (True, False, False)
+    """
+    return not any(_NOT_ON_WINDOWS.search(part) for part in path.split("/"))
 
 
 class NpyWriter(StoreWriter):
@@ -141,6 +164,9 @@ class NpyWriter(StoreWriter):
 
     def _finished_output(self) -> NpyReader | None:
         finished = None
+        for folder in (self.partial_path, self._new, self._staged):
+            if folder.is_symlink():
+                raise StoreError("is a link where a folder of melcli's should be", folder, _REMOVE)
         self._refuse_other_parts()
         listing, settings, _ = self._names
         if os.path.lexists(self.path / settings):
@@ -206,8 +232,9 @@ class NpyWriter(StoreWriter):
             for item in _items(entry.outcome) if entry.row >= 0 else ():
                 path = npy_path(item.id)
                 listed = self._old is not None and self._old.has_path(path)
-                if not listed and _crc32(self.path / path, found, item) == item.crc32:
-                    disk.remove(self.path / path)
+                file = self.path / path
+                if not listed and self._is_inside(path) and _crc32(file, found, item) == item.crc32:
+                    disk.remove(file)
         self._clean_up()
 
     def _clean_up(self) -> None:
@@ -253,6 +280,11 @@ class NpyWriter(StoreWriter):
             )
         return any(True for _ in self._journalled.places(path))
 
+    def _is_inside(self, path: str) -> bool:
+        """Tell whether the folder of a file really lies in the output, whatever links there are."""
+        folder = os.path.realpath((self.path / path).parent)
+        return Path(folder).is_relative_to(os.path.realpath(self.path))
+
     def _check_place(self, path: str) -> None:
         """Refuse to write over what is not ours.
 
@@ -264,6 +296,12 @@ class NpyWriter(StoreWriter):
             for above in (self.path / path).relative_to(self.path).parents:
                 if os.path.lexists(self.path / above) and not (self.path / above).is_dir():
                     raise _in_the_way(self.path / above)
+            if not self._is_inside(path):
+                raise StoreError(
+                    "a link leads out of the output folder",
+                    self.path / folder,
+                    _REMOVE,
+                )
             self._last_folder = folder
         if os.path.lexists(f"{self.path}/{path}") and not self._is_ours(path):
             raise _in_the_way(self.path / path)
@@ -388,7 +426,7 @@ class NpyWriter(StoreWriter):
         """Remove the files that the old list names and the new one does not."""
         folders = set()
         for path in self._old.paths() if self._old is not None else ():
-            if not new.has_path(path):
+            if not new.has_path(path) and self._is_inside(path):
                 disk.remove(self.path / path)
                 folders.add((self.path / path).parent)
         for folder in sorted(folders):
@@ -667,7 +705,7 @@ def _crc32(path: Path, header: Header, item: Item) -> int | None:
     head = _head(header, item)
     if not is_file_of(path, header, item.n_rows):
         return None
-    fd = disk.open_file(path)
+    fd = os.open(path, os.O_RDONLY)
     try:
         if b"".join(disk.read_at(fd, len(head), 0)) != head:
             return None

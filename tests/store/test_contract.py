@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 import tomllib
 import tracemalloc
 import zlib
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melcli.errors import DeviceError, StoreError
-from melcli.store import Done, Header, Item, disk, open_reader, open_writer, rows
+from melcli.store import Done, Header, Item, disk, npy, open_reader, open_writer, rows
 from melcli.store.hdf5 import Hdf5Writer
 from melcli.store.npy import joined_crc32, npy_path
 
@@ -102,6 +103,31 @@ class Hdf5Contract(StoreContract):
         extract(path, replace(header, transpose=True), self.INPUTS)
         check_output(path, header, self.INPUTS)
         assert extract(path, replace(header, transpose=True), self.INPUTS) == 0
+
+    def test_a_link_is_written_through(self, path: Path, header: Header, tmp_path: Path) -> None:
+        """An output that is a link to another disk is made there, and stays a link."""
+        real = tmp_path / "disk" / self.name
+        real.parent.mkdir()
+        path.parent.mkdir()
+        path.symlink_to(real)
+        for inputs in (self.INPUTS, self.changed()):
+            extract(path, header, inputs)
+            assert path.is_symlink()
+            assert list(real.parent.iterdir()) == [real]
+            assert list(path.parent.iterdir()) == [path]
+
+    @pytest.mark.parametrize("ending", [".partial", ".partial.journal", ".partial.begun.new"])
+    def test_a_link_in_our_way(
+        self, path: Path, header: Header, tmp_path: Path, ending: str
+    ) -> None:
+        """What a link leads to is not written over."""
+        precious = tmp_path / "precious"
+        precious.write_bytes(b"mine")
+        path.parent.mkdir(parents=True)
+        path.with_name(path.name + ending).symlink_to(precious)
+        with pytest.raises((StoreError, DeviceError)):
+            extract(path, header, self.INPUTS)
+        assert precious.read_bytes() == b"mine"
 
     def test_dates_leave_no_trace(self, path: Path, header: Header, tmp_path: Path) -> None:
         """The same outcomes make the same bytes, today and tomorrow."""
@@ -359,6 +385,76 @@ class TestNpy(StoreContract):
             with pytest.raises(StoreError, match="did not make it"):
                 extract(path, asked, self.INPUTS)
         assert (path / name).read_bytes() == b"mine"
+
+    def test_a_link_that_leads_out(self, path: Path, header: Header, tmp_path: Path) -> None:
+        """Nothing is written, and nothing removed, where a link leads."""
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        path.mkdir(parents=True)
+        (path / "a").symlink_to(outside)
+        with pytest.raises(StoreError, match="leads out of the output folder"):
+            extract(path, header, self.INPUTS)
+        assert not list(outside.iterdir())
+        (path / "a").unlink()
+        extract(path, header, self.INPUTS)
+        for file in list((path / "a").iterdir()):
+            file.rename(outside / file.name)
+        (path / "a").rmdir()
+        (path / "a").symlink_to(outside)
+        extract(path, replace(header, overwrite=True), self.INPUTS[2:])
+        assert sorted(file.name for file in outside.iterdir()) == ["one.npy", "two.npy"]
+
+    def test_a_link_that_stays(self, path: Path, header: Header) -> None:
+        """A link within the output is the user's own affair."""
+        (path / "real").mkdir(parents=True)
+        (path / "a").symlink_to("real")
+        extract(path, header, self.INPUTS)
+        assert sorted(file.name for file in (path / "real").iterdir()) == ["one.npy", "two.npy"]
+
+    @pytest.mark.parametrize("name", ["", "/new", "/rows"])
+    def test_a_link_for_our_own_folder(
+        self, path: Path, header: Header, tmp_path: Path, name: str
+    ) -> None:
+        """What we empty is a folder of ours, and no place that somebody else chose."""
+        outside = tmp_path / "outside"
+        (outside / "new").mkdir(parents=True)
+        (outside / "new/precious").touch()
+        link = path / f".melcli-partial{name}"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(outside)
+        with pytest.raises(StoreError, match="is a link where a folder"):
+            extract(path, header, self.INPUTS)
+        assert (outside / "new/precious").exists()
+
+    @pytest.mark.parametrize(
+        ("item_id", "is_good"),
+        [
+            ("a/b.wav", True),
+            ("console/comx/lpt", True),
+            ("com10.wav", True),
+            ("nul.wav", False),
+            ("a/NUL/b.wav", False),
+            ("Com1.x.wav", False),
+            ("lpt\xb2", False),
+            ("aux ", False),
+            ("c:x", False),
+            ("a\\..\\b", False),
+            ("a/b ./c", False),
+            ("a/b./c", False),
+            ("what?", False),
+            ("tab\t", False),
+        ],
+    )
+    def test_windows(self, item_id: str, monkeypatch: pytest.MonkeyPatch, *, is_good: bool) -> None:
+        """Names that Windows takes for something else are refused there, and only there."""
+        path = npy_path(item_id)
+        assert npy.is_windows_path(path) == is_good
+        monkeypatch.setattr(sys, "platform", "win32")
+        if is_good:
+            assert npy_path(item_id) == path
+        else:
+            with pytest.raises(StoreError, match="on Windows"):
+                npy_path(item_id)
 
     @pytest.mark.parametrize("name", ["melcli.toml", "melcli.jsonl"])
     def test_foreign_settings(self, path: Path, header: Header, name: str) -> None:
