@@ -92,10 +92,17 @@ class Progress:
             with self._report_errors():
                 self._report.write(line + "\n")
         if status == "failed" and self._verbose and not self._quiet:
-            cause = getattr(outcome, "cause", "")
-            if self._bar is not None:
-                self._bar.clear()
-            say(f"failed: {planned.name}: {cause}")
+            self._tell(f"failed: {planned.name}: {getattr(outcome, 'cause', '')}")
+
+    def _tell(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        say(text)
+
+    def warned(self, warning: str) -> None:
+        """Tell at once what may need a person."""
+        if not self._quiet:
+            self._tell(f"warning: {warning}")
 
     def _open_report(self, path: str) -> IO[str]:
         # Only now: a command that is refused for its settings leaves an old report alone.

@@ -17,6 +17,7 @@
     long       inputs of any length, piece by piece
     engine     the front end on its device
     run        the loop: workers in front, one writer behind
+    room       is there room on the disk for what is to come?
     report     what became of each input
 
 Nothing is imported here: planning, surveying and reporting start without torch.

@@ -13,7 +13,7 @@ import stat
 import sys
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from melcli.audio.formats import AUDIO_EXTENSIONS, FOREIGN_EXTENSIONS
@@ -66,6 +66,18 @@ class PlannedInput:
     def name(self) -> str:
         """What messages call it."""
         return self.id if self.path is None else printable(self.path)
+
+    def looked_at_again(self) -> PlannedInput:
+        """The same input with what ``stat`` says of it now; as it is if there is no such file."""
+        if self.path is None or self.size is None:
+            return self
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return self
+        if (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns):
+            return self
+        return replace(self, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 @dataclass

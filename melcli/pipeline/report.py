@@ -31,6 +31,9 @@ class Listener(Protocol):
     def advanced(self, report: Report) -> None:
         """Some inputs further."""
 
+    def warned(self, warning: str) -> None:
+        """Something that a person may want to act on while the run goes on."""
+
 
 class Silence:
     """A listener that does nothing."""
@@ -42,6 +45,9 @@ class Silence:
         """Say nothing."""
 
     def advanced(self, report: Report) -> None:
+        """Say nothing."""
+
+    def warned(self, warning: str) -> None:
         """Say nothing."""
 
 

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import os
 import tempfile
+from array import array
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from melcli.pipeline.flow import Flow, WorkersKilledError
 from melcli.pipeline.plan import Plan, Selection, make_plan
 from melcli.pipeline.pools import Pools
 from melcli.pipeline.report import Listener, Report, Silence
+from melcli.pipeline.room import Room, room_for
 from melcli.pipeline.stopwatch import Stopwatch
 from melcli.pipeline.target import long_rule, output_path, plan_inputs
 from melcli.pipeline.worker import Worker
@@ -94,13 +96,15 @@ def extract(
         books.look_back()
         listener.started(report)
         if books.has_news():
+            room = _room(books, path, config, out)
             books.take_over()
             # A named front end is as its original is: nothing to choose, so nothing to warn of.
-            report.warnings = [] if presets.is_named(config) else filterbank_faults(config)
+            report.warnings += [] if presets.is_named(config) else filterbank_faults(config)
             with set_for_a_run(), _cleared_of_suspicion(writer):
                 worker = _worker(plan, config, out, run, device, path.parent)
                 pools = Pools(worker, plan, config, out, path.parent)
-                _compute(books, pools, run, budget(config, run.memory, run.n_workers))
+                memory = budget(config, run.memory, run.n_workers)
+                _compute(books, pools, run, memory, room)
             if not report.stopped:
                 writer.finish(books.order(), books.positions())
         report.tick()
@@ -213,7 +217,19 @@ def _is_much(books: Books) -> bool:
     return False
 
 
-def _compute(books: Books, pools: Pools, run: RunConfig, memory: Budget) -> None:
+def _room(books: Books, path: Path, config: MelConfig, out: OutputConfig) -> Room:
+    """The room on the disk, once it is known that there may be enough."""
+    todo = array("q", (index for index, _ in books.todo()))
+    extends = path.is_file() and not out.overwrite and not books.writer.n_kept
+    kept = path.stat().st_size if extends else 0
+    room = room_for(books.plan, todo, path, config, out, kept=kept)
+    if warning := room.check_plan():
+        books.report.warnings.append(warning)
+        books.listener.warned(warning)
+    return room
+
+
+def _compute(books: Books, pools: Pools, run: RunConfig, memory: Budget, room: Room) -> None:
     """Run every batch through the workers and write it, in order, until done or stopped."""
     report, limit = books.report, run.failure_limit(books.report.inputs)
     watch = Stopwatch()
@@ -230,14 +246,20 @@ def _compute(books: Books, pools: Pools, run: RunConfig, memory: Budget) -> None
     pool = pools.best(run.n_workers, is_worth_forking=bool(suspects) or _is_much(books))
     flow = Flow(books.plan, pool, pools, memory, run.n_workers, begin, suspects)
     batches = make_batches(books.todo(), memory.batch_bytes, suspects)
+    n_sources, written = 0, books.writer.n_bytes_written
     with pool:
         try:
             for batch, (results, times) in flow(batches):
                 watch.start()
                 report.times.add(times)
                 books.enter_new(results, beyond_limit)
+                n_sources += sum(map(books.plan.size, batch.indices))
                 if batch.ends_segment or beyond_limit():
                     books.writer.commit()
+                    written, before = books.writer.n_bytes_written, written
+                    if warning := room.check_segment(n_sources, written - before):
+                        books.listener.warned(warning)
+                    n_sources = 0
                 watch.lap("write")
                 report.tick()
                 books.listener.advanced(report)

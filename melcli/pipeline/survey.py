@@ -157,13 +157,21 @@ def _add(found: Survey, info: reading.AudioInfo, config: MelConfig, out: OutputC
     found.seconds += n_samples / info.sample_rate
     found.estimated += not info.exact
     found.resampled += info.sample_rate != config.wave.sample_rate
+    n_items, n_rows = items_and_rows(info, config, out)
+    found.items += n_items
+    found.rows += n_rows
+
+
+def items_and_rows(
+    info: reading.AudioInfo, config: MelConfig, out: OutputConfig
+) -> tuple[int, int]:
+    """How many items and rows a recording becomes, by what its header says."""
     n_items = info.n_channels if config.wave.channels == "each" else 1
-    at_rate = round(n_samples * config.wave.sample_rate / info.sample_rate)
+    at_rate = round((info.n_samples or 0) * config.wave.sample_rate / info.sample_rate)
     fixed = config.wave.fix_samples
     if fixed and out.long == "chunks":
         n_items *= max(1, -(-at_rate // fixed))
-    found.items += n_items
-    found.rows += n_items * frames.n_rows(config, at_rate)
+    return n_items, n_items * frames.n_rows(config, at_rate)
 
 
 def _counts(counts: dict[str, int] | Counter[str]) -> str:

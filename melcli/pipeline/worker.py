@@ -95,7 +95,24 @@ class Worker:
     def _read(
         self, planned: PlannedInput, watch: Stopwatch
     ) -> tuple[PlannedInput, list[Clip] | Result]:
-        """The clips of an input; or what became of it, if it failed or is long."""
+        """The clips of an input; or what became of it, if it failed or is long.
+
+        The books will say of what size and time it was, so it must not change meanwhile. What
+        changed since it was planned is read again, once.
+        """
+        planned, found = self._read_once(planned, watch)
+        if (now := planned.looked_at_again()) == planned:
+            return planned, found
+        planned, found = self._read_once(now, watch)
+        if planned.looked_at_again() == planned:
+            return planned, found
+        # With the size and time it has no more, so that the next run sees that it changed.
+        remedy = "the same command reads it again once it is whole"
+        return planned, failed(planned, "is being written while it is read", remedy)
+
+    def _read_once(
+        self, planned: PlannedInput, watch: Stopwatch
+    ) -> tuple[PlannedInput, list[Clip] | Result]:
         watch.start()
         try:
             with source_of(planned) as source:

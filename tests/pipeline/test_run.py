@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import melcli
 from melcli import OutputConfig, RunConfig, Selection, presets
+from melcli.audio import reading
 from melcli.errors import (
     ConfigError,
     DeviceError,
@@ -47,6 +48,7 @@ class Ledger:
     lines: list[tuple[str, str]] = field(default_factory=list)
     causes: dict[str, str] = field(default_factory=dict)
     remedies: dict[str, str | None] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def started(self, report: Report) -> None:
         """Nothing has happened yet."""
@@ -62,6 +64,10 @@ class Ledger:
         """Whenever this is called, the books balance."""
         assert report.inputs == report.done + report.already + report.failed + report.left
         assert report.left >= 0
+
+    def warned(self, warning: str) -> None:
+        """Keep what is told at once."""
+        self.warnings.append(warning)
 
 
 class Extract:
@@ -334,6 +340,49 @@ class TestBad:
         report = melcli.extract(corpus.folder, extract.path("x.h5"), listener=ledger)
         assert (report.done, report.failed) == (1, 1)
         assert ledger.causes == {"a.wav": "does not exist"}
+
+    @pytest.mark.parametrize("fork_bytes", [0, 1 << 40])
+    def test_changed_since_it_was_planned(
+        self, corpus: Corpus, extract: Extract, monkeypatch: pytest.MonkeyPatch, fork_bytes: int
+    ) -> None:
+        """A file that was replaced before its turn came is what it is then, in the books too."""
+        monkeypatch.setattr(run_module, "FORK_BYTES", fork_bytes)
+        corpus.add("a.wav")
+        corpus.cut("b.wav")
+
+        class Replacer(Ledger):
+            def started(self, report: Report) -> None:  # noqa: ARG002
+                corpus.add("a.wav", 0.5)
+                corpus.add("b.wav", 0.4)
+
+        report = melcli.extract(corpus.folder, extract.path("x.h5"), listener=Replacer())
+        assert (report.done, report.failed) == (2, 0)
+        assert extract(corpus.folder).already == 2
+        extract(corpus.folder, "other.h5")
+        assert mels_of(extract.path("x.h5")) == mels_of(extract.path("other.h5"))
+
+    def test_changing_all_the_time(
+        self, corpus: Corpus, extract: Extract, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file that somebody writes to meanwhile fails, and is read once it is at rest."""
+        corpus.add("a.wav")
+        corpus.add("b.wav")
+        read = reading.AudioReader.read
+        times = iter(range(1, 100))
+
+        def write_and_read(reader: Any, *args: Any) -> Any:
+            if b"b.wav" in os.fsencode(reader._source.name):
+                os.utime(corpus.folder / "b.wav", (1, next(times)))
+            return read(reader, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reading.AudioReader, "read", write_and_read)
+            assert extract(corpus.folder).failed == 1
+            assert extract.ledger.causes == {"b.wav": "is being written while it is read"}
+            assert (extract(corpus.folder).already, extract(corpus.folder).failed) == (1, 1)
+        corpus.add("b.wav", 0.3)
+        report = extract(corpus.folder)
+        assert (report.done, report.already, report.failed) == (1, 1, 0)
 
     @pytest.mark.parametrize("name", OUTPUTS)
     def test_float16_overflow(self, corpus: Corpus, extract: Extract, name: str) -> None:
