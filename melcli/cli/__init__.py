@@ -37,7 +37,7 @@ def cli() -> None:
         melcli extract corpus/ -o mels.3.h5 --shard 3/8
         melcli merge mels.?.h5 -o mels.h5
         melcli info mels.h5
-        melcli verify mels.h5
+        melcli verify mels.h5 --audio-root corpus/
         melcli configs list
 
     Every option can come from the environment: --config of extract from MELCLI_EXTRACT_CONFIG.

@@ -8,20 +8,32 @@ from melcli.errors import ConfigError
 from melcli.store.records import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from melcli.dataset.mels import Mels
 
 
-def faults(output: Mels) -> Iterator[Fault]:
+def faults(output: Mels, advanced: Callable[[int], None] | None = None) -> Iterator[Fault]:
     """Read an output back, all of it, and stream what is not as it was written.
 
     Args:
         output: Packed HDF5, a tree, or a folder of ``.npy``.
+        advanced: Told how many bytes of rows were read, every few megabytes.
     """
+    if cause := config_fault(output):
+        yield Fault("", cause)
+    yield from output.reader.faults(advanced)
+
+
+def config_fault(output: Mels) -> str | None:
+    """What is wrong with the config that an output holds, if anything is."""
+    header = output.header
     try:
-        if output.config.digest != output.header.config_digest:
-            yield Fault("", "its config has another digest than the one that is stored with it")
+        config = output.config
     except ConfigError as error:
-        yield Fault("", f"its config cannot be read: {error.cause}")
-    yield from output.reader.faults()
+        return f"its config cannot be read: {error.cause}"
+    if config.digest != header.config_digest:
+        return "its config has another digest than the one that is stored with it"
+    if config.row_shape != header.row_shape:
+        return f"its config makes rows of {config.row_shape}, and it holds {header.row_shape}"
+    return None

@@ -17,6 +17,9 @@
     long       inputs of any length, piece by piece
     engine     the front end on its device
     run        the loop: workers in front, one writer behind
+    recompute  a sample of an output's inputs, computed again and compared
+    sample     which inputs those are
+    tolerance  how far their numbers may lie apart
     room       is there room on the disk for what is to come?
     report     what became of each input
 

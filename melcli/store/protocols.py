@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -171,8 +171,12 @@ class Reader(Protocol):
             StoreError: The output is damaged.
         """
 
-    def faults(self) -> Iterator[Fault]:
-        """Read everything back, and stream what is not as it was written."""
+    def faults(self, advanced: Callable[[int], None] | None = None) -> Iterator[Fault]:
+        """Read everything back, and stream what is not as it was written.
+
+        Args:
+            advanced: Told how many bytes of rows were read, every few megabytes.
+        """
 
     def rows(self, start: int, stop: int) -> Array:
         """Read rows as if those of all items lay one behind the other, in plan order."""

@@ -18,7 +18,7 @@ from melcli.store.records import Done, Failed, Fault, Header, Item, Outcome, as_
 from melcli.store.rows import blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -203,25 +203,27 @@ class StoreReader(ABC):
         ]
         return np.concatenate(parts or [self._no_rows()])
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self, advanced: Callable[[int], None] | None = None) -> Iterator[Fault]:
         """Read everything back, and stream what is not as it was written."""
         for position, name in enumerate(self.ids()):
             # Most hashes are there once, and then so is the id.
             if len(list(self.candidates(name))) > 1 and self.position(name) != position:
                 yield Fault(name, "is there twice")
-            if cause := self.fault(position):
+            if cause := self.fault(position, advanced):
                 yield Fault(name, cause)
         for failed in self.failures():
             if self.position(failed.id) is not None:
                 yield Fault(failed.id, "is among the items and among the failures")
 
-    def fault(self, position: int) -> str | None:
+    def fault(self, position: int, advanced: Callable[[int], None] | None = None) -> str | None:
         """Read one item back, and tell what is not as it was written."""
         crc32, is_finite = 0, True
         try:
             for numbers in self._stored(position):
                 crc32 = zlib.crc32(as_bytes(numbers), crc32)
                 is_finite = is_finite and bool(np.isfinite(numbers).all())
+                if advanced is not None:
+                    advanced(numbers.nbytes)
         except StoreError as error:
             return error.cause
         if crc32 != self.items["crc32"][position]:

@@ -1,4 +1,4 @@
-"""``info``, ``verify``, ``configs`` and ``doctor``."""
+"""``info``, ``configs`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -82,48 +82,6 @@ class TestInfo:
         result = cli("info", "x.h5")
         assert (result.exit_code, result.stdout) == (4, b"")
         assert "x.h5" in result.stderr
-
-
-class TestVerify:
-    """Is an output still what was written?"""
-
-    def test_good(self, cli: Cli, output: str) -> None:
-        """Nothing is wrong: exit 0, and how much was read."""
-        result = cli("verify", output)
-        assert (result.exit_code, result.stderr) == (0, "")
-        assert result.text.startswith(f"{output}: 6 items, ".replace("npy/", "npy"))
-        assert "all as they were written" in result.text
-
-    def test_damaged(self, cli: Cli, output: str) -> None:
-        """Each fault is named, on stderr and in the record; exit 4 with what to do."""
-        with melcli.open(output) as mels:
-            mel = mels["c.mp3#0"]
-        stored = (mel if output == "npy/" else mel.T).tobytes()
-        files = [file for file in [Path(output), *Path(output).rglob("*")] if file.is_file()]
-        (file,) = [file for file in files if stored in file.read_bytes()]
-        data = file.read_bytes()
-        file.write_bytes(data.replace(stored, stored[:-1] + bytes([stored[-1] ^ 1])))
-        result = cli("verify", output, "--json")
-        assert result.exit_code == 4
-        [fault] = json.loads(result.text)["faults"]
-        assert fault["id"] == "c.mp3#0"
-        assert f"c.mp3#0: {fault['cause']}" in result.stderr
-        assert "1 fault in 6 items" in result.stderr
-        assert "--overwrite makes it anew" in result.stderr
-
-    def test_another_config(self, cli: Cli, corpus: Corpus) -> None:
-        """A config that was changed behind melcli's back is told."""
-        corpus.add("a.wav")
-        cli("extract", "corpus", "-o", "npy/")
-        settings = Path("npy/melcli.toml")
-        settings.write_text(settings.read_text().replace("n_mels = 128", "n_mels = 127"))
-        result = cli("verify", "npy")
-        assert result.exit_code == 4
-        assert "another digest" in result.stderr
-
-    def test_no_output(self, cli: Cli) -> None:
-        """What is not there is told like everywhere."""
-        assert cli("verify", "nothing.h5").exit_code == 4
 
 
 class TestConfigs:
