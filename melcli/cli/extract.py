@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -79,15 +80,18 @@ def extract(
     if output is None:
         raise click.UsageError("Missing option '-o': an .h5 file, a folder, or -.")
     keep_stdout_clean()
-    with stoppable():
+    with stoppable() as at_stop:
         if output == "-":
             _to_stdout(selection, config, out, run)
             return
         with large_imports():
+            from melcli import store
             from melcli.pipeline import run as pipeline  # brings torch in; --help should not wait
 
         keep_freed_memory()
         with Progress(report, quiet=quiet, bar=not no_progress, verbose=verbose) as progress:
+            at_stop(progress.stop)
+            at_stop(lambda: store.begun_path(Path(output), selection.shard).unlink())
             books = pipeline.extract(
                 selection,
                 output,

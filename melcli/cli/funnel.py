@@ -19,15 +19,11 @@ from melcli.errors import DeviceError, MelcliError
 if TYPE_CHECKING:
     from types import FrameType
 
-_BUG, _INTERRUPTED, _TERMINATED = 70, 130, 143
+_BUG, _INTERRUPTED = 70, 130
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived. No Exception, so that nothing on the way takes it for one of its own."""
 
 
 class Funnel(click.Group):
@@ -58,11 +54,8 @@ class Funnel(click.Group):
             _trace(ctx)
             raise SystemExit(DeviceError.exit_code) from error
         except KeyboardInterrupt as error:
-            say("Interrupted. What is done is kept: the same command goes on.")
+            say("Interrupted.")
             raise SystemExit(_INTERRUPTED) from error
-        except Terminated as error:
-            say("Terminated. What is done is kept: the same command goes on.")
-            raise SystemExit(_TERMINATED) from error
         except Exception as error:
             raise SystemExit(_bug(ctx, error)) from error
         return result
@@ -93,24 +86,35 @@ def say(text: str, fg: str | None = None) -> None:
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGTERM unwind like Ctrl-C does, and a second of either end the process at once.
+def stoppable() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """End the process at once when SIGINT or SIGTERM comes, with a word.
 
-    Nothing needs tidying up for that: an output is safe at every moment.
+    Nothing is unwound. An output is safe at every moment, so it need not be; and an exception that
+    came from nowhere could not be survived by what C is doing for us just then, such as importing a
+    module.
+
+    Yields:
+        A function that takes what is to be called last.
     """
-    signals = {signal.SIGINT: _INTERRUPTED, signal.SIGTERM: _TERMINATED}
-    seen = False
+    words = {signal.SIGINT: ("Interrupted", 130), signal.SIGTERM: ("Terminated", 143)}
+    last: list[Callable[[], object]] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal seen
-        if seen:
-            os._exit(signals[signal.Signals(number)])
-        seen = True
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+        word, code = words[signal.Signals(number)]
+        try:
+            for other in words:
+                signal.signal(other, signal.SIG_DFL)  # who insists does not wait for us
+            for call in last:
+                with contextlib.suppress(Exception):
+                    call()
+            told = f"{word}. What is done is kept: the same command goes on.\n"
+            os.write(2, told.encode())  # click or tqdm may be in the middle of a line of their own
+        finally:
+            os._exit(code)
 
-    before = {number: signal.signal(number, stop) for number in signals}
+    before = {number: signal.signal(number, stop) for number in words}
     try:
-        yield
+        yield last.append
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -55,6 +55,13 @@ class Progress:
         with self._report_errors():
             self._exit.close()
 
+    def stop(self) -> None:
+        """Leave the terminal and the report as they should be, for the process ends now."""
+        if self._bar is not None:
+            self._bar.clear()
+        if self._report is not None:
+            self._report.flush()
+
     @contextlib.contextmanager
     def _report_errors(self) -> Iterator[None]:
         try:

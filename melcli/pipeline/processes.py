@@ -23,6 +23,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Self, TypeVar
 
 from melcli.errors import DeviceError
+from melcli.store.signals import HeldSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,9 +170,13 @@ class Processes(Generic[Task, Result]):
             self._processes[place].hand_over(*task)
 
     def _start(self, place: int) -> None:
-        libc, parent = ctypes.CDLL(None), os.getpid()
         # Nothing may interrupt between the fork and the moment both sides know who they are: in
         # the child, a handler's exception would unwind into what belongs to the parent.
+        with HeldSignals():
+            self._fork(place)
+
+    def _fork(self, place: int) -> None:
+        libc, parent = ctypes.CDLL(None), os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             ours, theirs = socket.socketpair()

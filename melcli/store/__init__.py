@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from melcli.errors import StoreError
-from melcli.store.npy import NpyReader, NpyWriter, npy_header, npy_path, shard_of_file
+from melcli.store.begun import HDF5_SUFFIX, NPY_NAME
+from melcli.store.npy import Names, NpyReader, NpyWriter, npy_header, npy_path, shard_of_file
 from melcli.store.records import (
     Array,
     Done,
@@ -29,6 +30,7 @@ from melcli.store.records import (
 
 if TYPE_CHECKING:
     from melcli.store.protocols import Reader, Writer
+    from melcli.store.shards import Shard
 
 __all__ = [
     "Array",
@@ -39,6 +41,7 @@ __all__ = [
     "Item",
     "Outcome",
     "Pieces",
+    "begun_path",
     "check_id",
     "finished",
     "input_id",
@@ -55,6 +58,14 @@ _HDF5 = (".h5", ".hdf5")
 def is_hdf5(path: Path) -> bool:
     """Tell whether a name asks for an HDF5 file; any other is a folder of ``.npy``."""
     return path.suffix.lower() in _HDF5
+
+
+def begun_path(path: Path, shard: Shard | None) -> Path:
+    """Say where an unfinished output keeps the ids of what is begun: `melcli.store.begun`."""
+    if not is_hdf5(path):
+        return path / Names.of(shard).partial / NPY_NAME
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    return path.with_name(path.name + HDF5_SUFFIX)
 
 
 def open_writer(path: Path, header: Header, *, accept_different_machine: bool = False) -> Writer:

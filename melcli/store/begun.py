@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+HDF5_SUFFIX = ".partial.begun"
+"""Of an ``.h5``'s name, in its folder."""
+NPY_NAME = "begun.jsonl"
+"""In the folder of an unfinished ``.npy`` output."""
+
 _MOST_BYTES = 1 << 20
 """From here on the file is written anew, with what is still begun."""
 _MOST_READ = 64 * _MOST_BYTES

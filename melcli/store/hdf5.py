@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,10 +29,12 @@ from h5py import h5d, h5f, h5fd, h5p, h5s, h5t
 
 from melcli.errors import StoreError
 from melcli.store import disk
+from melcli.store.begun import HDF5_SUFFIX
 from melcli.store.reader import COLUMNS, StoreReader, damage, ends, known
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
 from melcli.store.rows import HEADER_PAGE, RowFile, blocks
 from melcli.store.scratch import Scratch
+from melcli.store.signals import HeldSignals
 from melcli.store.writer import Selection, StoreWriter
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class Hdf5Writer(StoreWriter):
         return Hdf5Reader(self.path) if os.path.lexists(self.path) else None
 
     def _begun_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".partial.begun")
+        return self.path.with_name(self.path.name + HDF5_SUFFIX)
 
     def _has_rows(self) -> bool:
         return self.partial_path.exists()
@@ -331,9 +333,8 @@ def _create(path: Path) -> Iterator[tuple[h5py.File, Scratch]]:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_alignment(_ALIGN_FROM, HEADER_PAGE)
     access.set_libver_bounds(h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
-    scratch = Scratch(path)
-    access.set_fileobj_driver(h5fd.fileobj_driver, scratch)
-    try:
+    with HeldSignals() as signals, closing(Scratch(path, signals)) as scratch:
+        access.set_fileobj_driver(h5fd.fileobj_driver, scratch)
         try:
             handle = h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fapl=access)
         finally:
@@ -343,8 +344,6 @@ def _create(path: Path) -> Iterator[tuple[h5py.File, Scratch]]:
         with h5py.File(handle) as file:
             yield file, scratch
         scratch.check()
-    finally:
-        scratch.close()
 
 
 def _aligned(file: h5py.File, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.Dataset:

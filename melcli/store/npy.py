@@ -36,6 +36,7 @@ import numpy as np
 
 from melcli.errors import StoreError
 from melcli.store import disk
+from melcli.store.begun import NPY_NAME
 from melcli.store.index import IdIndex
 from melcli.store.reader import COLUMNS, StoreReader, damage, ends
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
@@ -183,7 +184,7 @@ class NpyWriter(StoreWriter):
         return finished
 
     def _begun_path(self) -> Path:
-        return self.partial_path / "begun.jsonl"
+        return self.partial_path / NPY_NAME
 
     def _refuse_other_parts(self) -> None:
         """Refuse a shard in a whole output, and the other way round."""

@@ -10,6 +10,8 @@ from melcli.store import disk
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from melcli.store.signals import HeldSignals
+
 
 class Scratch:
     """Stands between HDF5 and the disk, as the file object that h5py asks for.
@@ -17,9 +19,14 @@ class Scratch:
     HDF5 does not survive a write that fails: the file can no longer be closed, and the process
     may crash when it ends. So an error is kept back, and what could not be written stays in
     memory and is read from there, until HDF5 has closed the file. `check` raises the error.
+
+    Args:
+        path: The file, made anew.
+        signals: Held back while HDF5 may call.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, signals: HeldSignals) -> None:
+        self._signals = signals
         self._fd = disk.open_file(path)
         self._at = self._size = 0
         self._error: BaseException | None = None
@@ -27,7 +34,12 @@ class Scratch:
         self.truncate(0)
 
     def check(self) -> None:
-        """Raise what went wrong so far. Ask often: nothing is written any more."""
+        """Raise what went wrong so far, or let a signal do so.
+
+        Ask often, and not while HDF5 is at work: until then nothing is written any more, and nobody
+        can interrupt it.
+        """
+        self._signals.let_through()
         if self._error is not None:
             raise self._error
 

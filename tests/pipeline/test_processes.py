@@ -157,7 +157,8 @@ class TestRaised:
                 pool.submit(0).result()
             assert raised.value.signal_number == signal.SIGKILL
             third, _ = pids_of(pool)
-        assert sorted(killed) == sorted([second, third])
+        assert first not in killed  # its number may be another's by then
+        assert set(killed) <= {second, third}
         assert third != first
         assert not any(map(is_alive, (first, second, third)))
 

@@ -19,6 +19,7 @@ from melcli.store.compare import differences, merged_machine
 from melcli.store.index import NOWHERE, IdIndex
 from melcli.store.records import Done, Header, Item, check_id, check_outcome, input_id
 from melcli.store.scratch import Scratch
+from melcli.store.signals import HeldSignals
 
 HEADER = Header("", "d", {}, {}, "cmd", "now", "0", (4,), ("frame", "mel"), "float32")
 
@@ -143,7 +144,7 @@ def test_our_errors_pass() -> None:
 
 def test_scratch_keeps_errors_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HDF5 reads back what it wrote even where the disk is full, and the error is not lost."""
-    scratch = Scratch(tmp_path / "x")
+    scratch = Scratch(tmp_path / "x", HeldSignals())
     scratch.write(memoryview(b"0123456789"))
     original = disk.write_at
     monkeypatch.setattr(disk, "write_at", _full)
