@@ -55,7 +55,7 @@ def find_problems(groups: Mapping[str, Any]) -> list[Problem]:
         annotations = _ANNOTATIONS[group]
         for field in dataclasses.fields(values):
             value = getattr(values, field.name)
-            complaint = _complaint(value, annotations[field.name], field.metadata["low"])
+            complaint = _complaint(value, annotations[field.name], field.metadata)
             if complaint:
                 problems.append(Problem(f"{group}.{field.name}", value, complaint))
     faulty = {problem.key for problem in problems}
@@ -90,11 +90,15 @@ def toml_value(value: object) -> str:
     return str(value)
 
 
-def _complaint(value: object, annotation: object, low: float | None) -> str:
+def _complaint(value: object, annotation: object, limits: Mapping[str, Any]) -> str:
     if not _fits(value, annotation):
         return f"must be {_expected(annotation)}"
+    low, high = limits["low"], limits["high"]
     if low is not None and isinstance(value, int | float) and value < low:
         return f"must be at least {low}"
+    numbers = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(number, int) and number > high for number in numbers):
+        return f"must be at most {high}"
     return ""
 
 
@@ -138,6 +142,9 @@ _LARGEST = sys.float_info.max
 _SMALLEST = 2.0**-126
 """The least normal float32: what is smaller may be 0 where it is used."""
 
+_MOST_NUMBERS = 1 << 27
+_MOST_IN_A_ROW = 1 << 22
+
 Rule = Callable[[Any], str]
 _RULES: list[tuple[tuple[str, ...], Rule]] = []
 
@@ -156,6 +163,20 @@ def _rule(*needs: str) -> Callable[[Rule], Rule]:
 def _channel_is_counted_from_zero(c: Any) -> str:  # noqa: ANN401, a namespace of the groups
     number = c.wave.channels
     return "counts from 0" if isinstance(number, int) and number < 0 else ""
+
+
+@_rule("mel.n_mels", "frame.n_fft")
+def _filterbank_has_a_size(c: Any) -> str:  # noqa: ANN401
+    n_numbers = c.mel.n_mels * (c.frame.n_fft // 2 + 1)
+    too_many = n_numbers > _MOST_NUMBERS
+    return f"makes a filterbank of {n_numbers} numbers; {_MOST_NUMBERS} may be" if too_many else ""
+
+
+@_rule("out.stack", "out.patch_frames", "mel.n_mels")
+def _row_has_a_size(c: Any) -> str:  # noqa: ANN401
+    n_numbers = c.mel.n_mels * c.out.stack * max(1, c.out.patch_frames)
+    too_many = n_numbers > _MOST_IN_A_ROW
+    return f"makes rows of {n_numbers} numbers; {_MOST_IN_A_ROW} may be" if too_many else ""
 
 
 @_rule("frame.win_length", "frame.n_fft")

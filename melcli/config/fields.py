@@ -48,8 +48,20 @@ ALWAYS = object()
 """Marks a field that is always part of the digest: no value of it means "does nothing"."""
 
 
+MOST_HERTZ = 10_000_000
+MOST_SAMPLES = 1 << 26
+MOST_FRAMES = 1 << 20
+_MOST = (1 << 31) - 1
+"""The highest values allowed. A config from elsewhere must not ask for all of the memory."""
+
+
 def setting(
-    default: object, doc: str, *, neutral: object = ALWAYS, low: float | None = None
+    default: object,
+    doc: str,
+    *,
+    neutral: object = ALWAYS,
+    low: float | None = None,
+    high: float = _MOST,
 ) -> Any:  # noqa: ANN401, like dataclasses.field: the annotation beside it is the type
     """A field of a group, with what the digest, the checks and the help need to know about it.
 
@@ -59,15 +71,17 @@ def setting(
         neutral: The value that does nothing. A field at this value is left out of the digest,
             so that fields added later never change the digest of an older file.
         low: The lowest value allowed, for numbers.
+        high: The highest, for whole numbers.
     """
-    return field(default=default, metadata={"doc": doc, "neutral": neutral, "low": low})
+    metadata = {"doc": doc, "neutral": neutral, "low": low, "high": high}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wave:
     """The waveform before it is cut into frames."""
 
-    sample_rate: int = setting(16000, "rate the front end works at, in Hz", low=1)
+    sample_rate: int = setting(16000, "rate the front end works at, in Hz", low=1, high=MOST_HERTZ)
     channels: ChannelRule | int = setting(
         "mean", "several channels: their mean, the first, each as an item, or one by its number"
     )
@@ -80,12 +94,18 @@ class Wave:
     wave_norm_target: float = setting(1.0, "peak after it", neutral=1.0)
     wave_clip: bool = setting(False, "clamp to [-1, 1]", neutral=False)
     wave_gain: float = setting(1.0, "factor on every sample (32768: int16 range)", neutral=1.0)
-    wave_pad: tuple[int, int] = setting((0, 0), "zeros put before and behind", neutral=(0, 0))
-    fix_samples: int = setting(0, "cut or fill to this many samples; 0: off", neutral=0, low=0)
+    wave_pad: tuple[int, int] = setting(
+        (0, 0), "zeros put before and behind", neutral=(0, 0), high=1 << 24
+    )
+    fix_samples: int = setting(
+        0, "cut or fill to this many samples; 0: off", neutral=0, low=0, high=MOST_SAMPLES
+    )
     fix_samples_fill: FillRule = setting(
         "zero", "filled with zeros, repeats, or whole repeats and zeros", neutral="zero"
     )
-    samples_multiple: int = setting(0, "zero-pad to a multiple of this; 0: off", neutral=0, low=0)
+    samples_multiple: int = setting(
+        0, "zero-pad to a multiple of this; 0: off", neutral=0, low=0, high=MOST_SAMPLES
+    )
     dither: float = setting(
         0.0, "standard deviation of Gaussian noise, the same for every item", neutral=0.0, low=0
     )
@@ -102,8 +122,8 @@ class Wave:
 class Frame:
     """How the waveform is cut into frames and windowed."""
 
-    n_fft: int = setting(400, "FFT length in samples", low=2)
-    hop_length: int = setting(160, "step from frame to frame in samples", low=1)
+    n_fft: int = setting(400, "FFT length in samples", low=2, high=1 << 20)
+    hop_length: int = setting(160, "step from frame to frame in samples", low=1, high=1 << 20)
     win_length: int | None = setting(None, "window length in samples; left out: n_fft", low=1)
     frame_span: FrameSpan = setting("n_fft", "the length at which frames are cut")
     window: str | tuple[str | float, ...] = setting(
@@ -112,7 +132,9 @@ class Frame:
     window_periodic: bool = setting(True, "periodic, as for spectra, or symmetric")
     pad: Padding = setting("center", "where frames lie: the table in melcli/frames.py")
     pad_mode: PadMode = setting("reflect", "what the padding is made of")
-    frame_extra: int = setting(0, "samples a frame needs behind it to exist", neutral=0, low=0)
+    frame_extra: int = setting(
+        0, "samples a frame needs behind it to exist", neutral=0, low=0, high=MOST_SAMPLES
+    )
     frame_dc: bool = setting(False, "take each frame's mean away", neutral=False)
     drop_last_frames: int = setting(0, "frames dropped at the end", neutral=0, low=0)
 
@@ -131,7 +153,7 @@ class Spec:
 class Mel:
     """The filterbank."""
 
-    n_mels: int = setting(80, "number of mel bands", low=1)
+    n_mels: int = setting(80, "number of mel bands", low=1, high=1 << 13)
     f_min: float = setting(0.0, "lowest edge in Hz", low=0)
     f_max: float | None = setting(None, "highest edge in Hz; left out: half the sample rate")
     mel_scale: MelScale = setting("htk", "curve from Hz to mel")
@@ -141,7 +163,7 @@ class Mel:
         "triangle", "or as wide as its left side, or with corners on FFT bins", neutral="triangle"
     )
     fb_sample_rate: int = setting(
-        0, "rate the filterbank is drawn for; 0: the front end's", neutral=0, low=0
+        0, "rate the filterbank is drawn for; 0: the front end's", neutral=0, low=0, high=MOST_HERTZ
     )
     fb_precision: Precision = setting("float64", "arithmetic the filterbank is built in")
     mel_exponent: float = setting(1.0, "exponent after the filterbank", neutral=1.0)
@@ -194,20 +216,28 @@ class Scale:
 class Out:
     """How the result is handed out."""
 
-    fix_frames: int = setting(0, "cut or fill to this many frames; 0: off", neutral=0, low=0)
+    fix_frames: int = setting(
+        0, "cut or fill to this many frames; 0: off", neutral=0, low=0, high=MOST_FRAMES
+    )
     fix_frames_stage: FixStage = setting("out", "after scaling, or before it", neutral="out")
     fix_frames_value: float = setting(0.0, "what is filled in", neutral=0.0)
     frames_multiple: int = setting(
-        0, "make the frames a multiple of this; 0: off", neutral=0, low=0
+        0, "make the frames a multiple of this; 0: off", neutral=0, low=0, high=MOST_FRAMES
     )
     frames_multiple_mode: MultipleRule = setting("pad", "by zeros, or by dropping", neutral="pad")
-    stack: int = setting(1, "neighbouring frames joined into one row", neutral=1, low=1)
-    stack_stride: int = setting(1, "frames from one such row to the next", neutral=1, low=1)
+    stack: int = setting(
+        1, "neighbouring frames joined into one row", neutral=1, low=1, high=1 << 12
+    )
+    stack_stride: int = setting(
+        1, "frames from one such row to the next", neutral=1, low=1, high=MOST_FRAMES
+    )
     stack_pad: StackPadding = setting(
         "none", "lfr: the first frame repeated before, the last as needed", neutral="none"
     )
-    patch_frames: int = setting(0, "frames in a patch; 0: no patches", neutral=0, low=0)
-    patch_hop: int = setting(0, "frames from patch to patch", neutral=0, low=0)
+    patch_frames: int = setting(
+        0, "frames in a patch; 0: no patches", neutral=0, low=0, high=1 << 16
+    )
+    patch_hop: int = setting(0, "frames from patch to patch", neutral=0, low=0, high=MOST_FRAMES)
     layout: Layout = setting("mel_time", "axis order of .npy files and of melcli.open")
 
 

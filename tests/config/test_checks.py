@@ -146,6 +146,26 @@ def test_values_are_checked(key: str, value: object, complaint: str | None) -> N
         MelConfig().updated({key: value})
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"frame.n_fft": 1 << 40}, "frame.n_fft = 1099511627776: must be at most 1048576"),
+        ({"frame.hop_length": 1 << 21}, "must be at most 1048576"),
+        ({"mel.n_mels": 10**11}, "must be at most 8192"),
+        ({"wave.sample_rate": 10**9}, "must be at most 10000000"),
+        ({"wave.fix_samples": 1 << 50}, "must be at most 67108864"),
+        ({"wave.wave_pad": [0, 1 << 25]}, "must be at most 16777216"),
+        ({"wave.channels": 1 << 40}, "must be at most 2147483647"),
+        ({"mel.n_mels": 8192, "frame.n_fft": 1 << 20}, "a filterbank of 4294975488 numbers"),
+        ({"out.stack": 4096, "mel.n_mels": 4096}, "makes rows of 16777216 numbers"),
+    ],
+)
+def test_nothing_large_is_asked_for(changes: dict[str, object], complaint: str) -> None:
+    """A config from elsewhere cannot fill the memory with one number."""
+    with pytest.raises(ConfigError, match=complaint):
+        MelConfig().updated(changes)
+
+
 @pytest.mark.parametrize("pad", ["same", "same_ceil", "causal", "kaldi_round"])
 def test_padding_is_never_negative(pad: str) -> None:
     """Rules that pad by span minus hop refuse a hop longer than the frame."""
