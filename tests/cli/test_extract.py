@@ -31,6 +31,32 @@ os.execv(sys.executable, [sys.executable, "-m", "melcli", *sys.argv[1:]])
 """
 
 
+# The same, and then the folder of the output may not be written to after two segments.
+LOCK_OUT = (
+    DROP_PRIVILEGES.partition("os.execv")[0]
+    + """
+import os
+CODE = '''
+import os
+from melcli.pipeline import batching
+from melcli.store.writer import StoreWriter
+batching.BATCH_INPUTS = batching.SEGMENT_INPUTS = 2
+commit, n_commits = StoreWriter.commit, 0
+def lock_out(self):
+    global n_commits
+    commit(self)
+    n_commits += 1
+    if n_commits == 2:
+        os.chmod("out", 0o555)
+StoreWriter.commit = lock_out
+from melcli.cli import main
+main()
+'''
+os.execv(sys.executable, [sys.executable, "-c", CODE, *sys.argv[1:]])
+"""
+)
+
+
 def lines_of(text: str) -> list[dict[str, object]]:
     """Read JSON lines."""
     return [json.loads(line) for line in text.splitlines()]
@@ -535,6 +561,27 @@ class TestDisk:
         assert "corpus/: this folder cannot be read: Permission denied" in result.stderr
         assert "a.wav: may not be read: permission denied" in result.stderr
         assert "1 done, 2 failed, of 3 inputs" in result.stderr
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+    @pytest.mark.parametrize("name", ["out/x.h5", "out/"])
+    def test_locked_out(self, cli: Cli, corpus: Corpus, read_output: ReadOutput, name: str) -> None:
+        """A folder that becomes read-only while a run writes to it is exit 5; nothing is lost."""
+        for k in range(8):
+            corpus.add(f"{k}.wav")
+        Path("out").mkdir()
+        args = ["extract", "corpus", "-o", name]
+        result = cli.run(*args, setup=LOCK_OUT)
+        Path("out").chmod(0o755)
+        if result.exit_code == 99:
+            pytest.skip("root's privileges cannot be dropped here")
+        assert result.exit_code == 5
+        assert "permission denied" in result.stderr
+        assert is_clean(result)
+        result = cli(*args)
+        assert (result.exit_code, " already done" in result.stderr) == (0, True)
+        other = name.replace("out", "other")
+        cli("extract", "corpus", "-o", other)
+        assert read_output(Path(name)) == read_output(Path(other))
 
     @pytest.mark.parametrize("name", ["x.h5", "npy/"])
     def test_full_disk(self, cli: Cli, corpus: Corpus, read_output: ReadOutput, name: str) -> None:
