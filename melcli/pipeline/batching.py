@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 BATCH_BYTES = 4 << 20
 """Float32 audio in a batch: enough frames for full blocks, little enough to stay in the cache."""
 MIN_BATCH_BYTES = 256 << 10
-BATCH_INPUTS = 256
+BATCH_INPUTS = 128
 
 LONG_BYTES = 48 << 20
 """What an input of any length holds at most: pieces being read and computed, rows that wait."""
 
 SEGMENT_BYTES = 128 << 20
-"""Float32 audio in a segment: what a crash may cost, against the price of a sync."""
+"""Float32 audio in a segment: what a crash may cost, against the price of a sync.
+
+Batches under way are lost with the segment in hand, and may belong to the next one. So a segment
+is committed before it is full by as much as that; but not before it is half full, so that very many
+workers do not sync all the time."""
 SEGMENT_INPUTS = 2048
 
 # Bytes of float32 audio from a byte of file, roughly: for budgets, not for buffers.
@@ -85,10 +89,16 @@ def budget(config: MelConfig, memory: int, n_workers: int) -> Budget:
     return Budget(max(MIN_BATCH_BYTES, min(BATCH_BYTES, share)), in_flight, expansion)
 
 
+def most_under_way(n_workers: int) -> int:
+    """Batches between the plan and the writer: one in hand and one more for each worker."""
+    return 2 * n_workers + 1
+
+
 def make_batches(
     inputs: Iterable[tuple[int, int]],
     most_bytes: int = BATCH_BYTES,
     suspects: Container[int] = (),
+    under_way: int = 0,
 ) -> Iterator[Batch]:
     """Cut a run of inputs into batches and segments, in order.
 
@@ -96,6 +106,7 @@ def make_batches(
         inputs: Position in the plan and decoded bytes of each.
         most_bytes: Float32 audio in a batch, unless one input has more.
         suspects: Positions of inputs that are to be batches by themselves.
+        under_way: Batches that may be worked on beside the one that is written.
 
     Yields:
         Batches; each segment ends with one that says so, and so does the last.
@@ -106,13 +117,16 @@ def make_batches(
     indices: list[int] = []
     batch_bytes = segment_bytes = segment_inputs = 0
     is_suspect = False
+    spare = under_way + 1 if under_way else 0
+    full_bytes = max(SEGMENT_BYTES // 2, SEGMENT_BYTES - spare * most_bytes)
+    full_inputs = max(SEGMENT_INPUTS // 2, SEGMENT_INPUTS - spare * BATCH_INPUTS)
     for index, n_bytes in inputs:
         full = batch_bytes + n_bytes > most_bytes or len(indices) == BATCH_INPUTS
         was_suspect, is_suspect = is_suspect, index in suspects
         if indices and (full or was_suspect or is_suspect):
             segment_bytes += batch_bytes
             segment_inputs += len(indices)
-            ends = segment_bytes >= SEGMENT_BYTES or segment_inputs >= SEGMENT_INPUTS
+            ends = segment_bytes >= full_bytes or segment_inputs >= full_inputs
             yield Batch(tuple(indices), batch_bytes, ends, was_suspect)
             if ends:
                 segment_bytes = segment_inputs = 0

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from melcli.audio import trial
 from melcli.audio.reading import LEAVE_OUT
 from melcli.errors import DeviceError, MelcliError
-from melcli.pipeline.pools import most_under_way, time_limit
+from melcli.pipeline.batching import most_under_way
+from melcli.pipeline.pools import time_limit
 from melcli.pipeline.processes import Processes, WorkerDiedError
 from melcli.pipeline.stopwatch import Times
 from melcli.pipeline.worker import failed

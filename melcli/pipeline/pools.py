@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from melcli.pipeline.batching import most_under_way
 from melcli.pipeline.parcels import Parcels
 from melcli.pipeline.processes import Processes, can_fork
 from melcli.pipeline.workers import Workers
@@ -28,11 +29,6 @@ PATIENCE_BYTES_A_SECOND = 20_000
 Ten hours of Opus at 32 kbit/s may take two hours; they take a minute or two."""
 
 _NO_LIMIT: Final = 1e6
-
-
-def most_under_way(n_workers: int) -> int:
-    """Batches between the plan and the writer: one in hand and one more for each worker."""
-    return 2 * n_workers + 1
 
 
 def time_limit(plan: Plan, indices: Iterable[int]) -> float:

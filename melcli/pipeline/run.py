@@ -18,7 +18,7 @@ from melcli.config import MelConfig, OutputConfig, RunConfig
 from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.mel import filterbank_faults
 from melcli.errors import AudioError, MelcliError, UsageError
-from melcli.pipeline.batching import Batch, Budget, budget, make_batches
+from melcli.pipeline.batching import Batch, Budget, budget, make_batches, most_under_way
 from melcli.pipeline.books import Books
 from melcli.pipeline.device import choose_device, machine_record, set_for_a_run
 from melcli.pipeline.engine import Engine
@@ -245,7 +245,8 @@ def _compute(books: Books, pools: Pools, run: RunConfig, memory: Budget, room: R
     report.suspects = len(suspects)
     pool = pools.best(run.n_workers, is_worth_forking=bool(suspects) or _is_much(books))
     flow = Flow(books.plan, pool, pools, memory, run.n_workers, begin, suspects)
-    batches = make_batches(books.todo(), memory.batch_bytes, suspects)
+    under_way = most_under_way(run.n_workers)
+    batches = make_batches(books.todo(), memory.batch_bytes, suspects, under_way)
     n_sources, written = 0, books.writer.n_bytes_written
     with pool:
         try:

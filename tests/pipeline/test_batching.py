@@ -17,6 +17,7 @@ from melcli.pipeline.batching import (
     Batch,
     decoded_bytes,
     make_batches,
+    most_under_way,
 )
 
 if TYPE_CHECKING:
@@ -85,6 +86,28 @@ def test_segments_end_when_they_are_full(sizes: list[int]) -> None:
         if number < len(segments) - 1:
             full = sum(batch.n_bytes for batch in segment) >= SEGMENT_BYTES
             assert full or sum(len(batch.indices) for batch in segment) >= SEGMENT_INPUTS
+
+
+@given(RUNS, st.integers(1, 6))
+def test_a_crash_costs_a_segment(sizes: list[int], n_workers: int) -> None:
+    """What is not committed and what is under way are together no more than a segment."""
+    under_way = most_under_way(n_workers)
+    batches = list(make_batches(enumerate(sizes), under_way=under_way))
+    begun = 0  # the first batch of the segment in hand
+    for number, batch in enumerate(batches):
+        lost = batches[begun : number + 1 + under_way]
+        usual = [b for b in lost if b.n_bytes <= BATCH_BYTES]  # others are one recording each
+        assert sum(b.n_bytes for b in usual) <= SEGMENT_BYTES
+        assert n_workers > 3 or sum(len(b.indices) for b in lost) <= SEGMENT_INPUTS
+        if batch.ends_segment:
+            begun = number + 1
+
+
+def test_many_workers_do_not_sync_all_the_time() -> None:
+    """A segment is at least half of what it could be."""
+    batches = list(make_batches(((n, BATCH_BYTES) for n in range(200)), under_way=100))
+    [length] = {len(segment) for segment in segments_of(batches[:192])}
+    assert length == SEGMENT_BYTES // BATCH_BYTES // 2
 
 
 def test_nothing_makes_no_batch() -> None:

@@ -45,7 +45,7 @@ def recordings(corpus: Corpus) -> Corpus:
 def in_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of six inputs."""
     monkeypatch.setattr(batching, "BATCH_INPUTS", 3)
-    monkeypatch.setattr(batching, "SEGMENT_INPUTS", 6)
+    monkeypatch.setattr(batching, "SEGMENT_INPUTS", 12)  # of which half may be under way
 
 
 def extract(corpus: Corpus, output: str, listener: Warnings | None = None) -> melcli.Report:
