@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from melcli.store import open_writer
+from melcli.store.journal import Journal
 
 if TYPE_CHECKING:
     import subprocess
@@ -73,6 +78,23 @@ def wait_for_segments(process: subprocess.Popen[bytes], name: str, n_segments: i
         time.sleep(0.002)
 
 
+def check_what_is_kept(folder: Path, name: str) -> None:
+    """Read, from a copy, all that the journal of an unfinished output has committed."""
+    copy = folder / "copy"
+    copy.mkdir()
+    for path in folder.glob(f"{name.rstrip('/')}*"):
+        shutil.copytree(path, copy / path.name) if path.is_dir() else shutil.copy(path, copy)
+    with contextlib.closing(Journal(copy / journal_of(name))) as journal:
+        header, n_outcomes = journal.header, journal.n_outcomes
+    assert header is not None
+    writer: Any = open_writer(copy / name, header)
+    with contextlib.closing(writer):
+        assert writer.n_kept == n_outcomes
+        assert all(map(writer._is_whole, writer._journal.segments))
+        assert len(list(writer.outcomes())) == n_outcomes
+    shutil.rmtree(copy)
+
+
 @pytest.mark.parametrize(("name", "setup", "options"), OUTPUTS)
 def test_kill(
     cli: Cli, recordings: Path, read_output: ReadOutput, name: str, setup: str, options: list[str]
@@ -88,6 +110,7 @@ def test_kill(
             time.sleep(moments.random() / 50)
             process.kill()
             process.communicate()
+        check_what_is_kept(cli.folder, name)
     assert not (cli.folder / name).is_file()
     result = cli(*args)
     assert result.exit_code == 1  # of the bad ones
