@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -33,6 +34,7 @@ from melcli.store import (
     disk,
     finished,
     index,
+    lock,
     open_reader,
     open_writer,
 )
@@ -949,6 +951,40 @@ class StoreContract:
         assert content(path.parent) == before
         writer.close()
         open_writer(path, header).close()
+
+    @pytest.mark.parametrize("n_committed", [0, 2])
+    def test_lost_lock(
+        self, path: Path, header: Header, n_committed: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A writer that stood still, and lost its lock, spoils nothing of the other's."""
+
+        def no_locks(*_: object) -> None:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+        first = self.interrupted(path, header, n_committed, n_more=1)
+        (file,) = path.parent.rglob("*.lock")
+        long_ago = file.stat().st_mtime - 61
+        os.utime(file, (long_ago, long_ago))
+        second = open_writer(path, header)
+        for made in self.INPUTS[n_committed:5]:
+            second.write(*outcome(made, header))
+        second.commit()
+        before = content(path.parent)
+        clock = lock._elapsed
+        monkeypatch.setattr(lock, "_elapsed", lambda: clock() + 61)
+        with pytest.raises(StoreError, match="took this output over"):
+            first.write(*outcome(Input("other.wav", 9), header))
+        with pytest.raises(StoreError, match="took this output over"):
+            first.commit()
+        with pytest.raises(StoreError, match="took this output over"):
+            first.finish([])
+        first.clear_suspicion()
+        first.close()
+        assert content(path.parent) == before
+        second.close()
+        extract(path, header, self.INPUTS)
+        check_output(path, header, self.INPUTS)
 
     def test_wrong_kind(self, path: Path, header: Header) -> None:
         """A folder where a file should be, and the reverse, are refused and stay."""

@@ -1,10 +1,10 @@
 r"""The journal of an unfinished output: what is committed, and nothing else.
 
-Plain JSON lines. The first names the process that writes and is locked as long as it lives; the
-second is the `Header`; then a line for each input, and after the inputs of a segment one line that
-closes it with a checksum of every line so far::
+Plain JSON lines. The first names the process that writes, which alone may (`melcli.store.lock`);
+the second is the `Header`; then a line for each input, and after the inputs of a segment one line
+that closes it with a checksum of every line so far::
 
-    {"melcli journal": 1, "writer": "process 4242 on node7"}
+    {"melcli journal": 1, "writer": "process 4242 on node7 since 2026-11-21 18:03:12 UTC"}
     {"header": {...}, "crc32": 1234}
     {"done": "a.wav", "source": [176444, 17e17], "row": 0, "items": [["", 173, ...]]}
     {"failed": "b.wav", "source": [0, 17e17], "cause": "holds no samples", "remedy": null}
@@ -17,11 +17,7 @@ before `commit`, so a row that the journal knows is on the disk.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import socket
-import sys
 import zlib
 from dataclasses import dataclass
 from itertools import islice
@@ -29,19 +25,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from melcli.errors import StoreError
 from melcli.store import disk
+from melcli.store.lock import FIRST_LINE, MARK, TRUST_SECONDS, Lock
 from melcli.store.records import Done, Failed, Header, Item, Outcome
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from io import BufferedReader
     from pathlib import Path
 
-_MARK = b'{"melcli journal": 1, '
-_PRELUDE = 256  # bytes of the first line, so that each process can write its name over the last
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _SLICE = 128
 
 
@@ -93,12 +84,12 @@ class Journal:
         self._pending: list[bytes] = []
         self._n_pending = 0
         self._start = self._first_crc = 0
-        self._fd = _lock(path)
+        self._lock = Lock(path)
         try:
+            self._lock.acquire()
             self._scan()
-            disk.write_at(self._fd, _prelude(), 0)
         except BaseException:
-            os.close(self._fd)
+            self._lock.release()
             raise
 
     @property
@@ -120,10 +111,10 @@ class Journal:
         return self.segments[-1].crc32 if self.segments else self._first_crc
 
     def _scan(self) -> None:
-        """Find the header and every whole segment."""
+        """Find the header and every whole segment, and sign as soon as it is known to be ours."""
         with self._reading(0) as lines:
-            prelude = lines.read(_PRELUDE)
-            if prelude and not prelude.startswith(_MARK[: len(prelude)]):
+            first = lines.read(FIRST_LINE)
+            if first and not first.startswith(MARK[: len(first)]):
                 raise StoreError("is not a journal of melcli", self.path, "choose another -o")
             header = lines.readline()
             try:
@@ -134,10 +125,11 @@ class Journal:
                     self.path,
                     "finish it with the version that began it, or choose another -o",
                 ) from error
+            self._lock.sign()
             if self.header is None:
                 return
             crc = self._first_crc = zlib.crc32(header)
-            start = offset = self._start = _PRELUDE + len(header)
+            start = offset = self._start = FIRST_LINE + len(header)
             n_outcomes = 0
             for line in lines:
                 offset += len(line)
@@ -158,15 +150,32 @@ class Journal:
         lines.seek(offset)
         return lines
 
+    def check(self) -> None:
+        """Refuse to go on if another process has taken the lock over. Quick: ask before any write.
+
+        Raises:
+            StoreError: It has.
+        """
+        self._lock.check(TRUST_SECONDS)
+
+    def is_ours(self) -> bool:
+        """Tell whether this process still has the lock, and may remove what lies there."""
+        return self._lock.is_ours()
+
     def begin(self, header: Header) -> None:
-        """Forget what was there, and begin with this header."""
+        """Forget what was there, and begin with this header.
+
+        Raises:
+            StoreError: Another process has taken the lock over; nothing was written.
+        """
+        self._lock.check()
         record = json.dumps({"header": header.as_record()})[:-1]
         line = b'%s, "crc32": %d}\n' % (record.encode(), zlib.crc32(record.encode()))
-        disk.truncate(self._fd, _PRELUDE)
-        disk.write_at(self._fd, line, _PRELUDE)
-        disk.sync_data(self._fd)
+        disk.truncate(self._lock.fd, FIRST_LINE)
+        disk.write_at(self._lock.fd, line, FIRST_LINE)
+        disk.sync_data(self._lock.fd)
         self.header, self.segments = header, []
-        self._start, self._first_crc = _PRELUDE + len(line), zlib.crc32(line)
+        self._start, self._first_crc = FIRST_LINE + len(line), zlib.crc32(line)
 
     def add(self, entry: Entry) -> None:
         """Put an outcome into the segment in hand."""
@@ -193,22 +202,27 @@ class Journal:
         return self._n_pending
 
     def commit(self, n_rows: int) -> None:
-        """Write the segment in hand and the line that closes it, and wait until they are safe."""
+        """Write the segment in hand and the line that closes it, and wait until they are safe.
+
+        Raises:
+            StoreError: Another process has taken the lock over; nothing was written.
+        """
+        self._lock.check()
         n_outcomes = self.n_outcomes + self._n_pending
         closing = b'{"segment": %d, "rows": %d' % (len(self.segments) + 1, n_rows)
         text = b"".join(self._pending)
         crc = zlib.crc32(closing, zlib.crc32(text, self._crc))
         text += b'%s, "crc32": %d}\n' % (closing, crc)
-        disk.write_at(self._fd, text, self._stop)
-        disk.sync_data(self._fd)
+        disk.write_at(self._lock.fd, text, self._stop)
+        disk.sync_data(self._lock.fd)
         start = self._stop
         self.segments.append(Segment(start, start + len(text), n_outcomes, n_rows, crc))
         self._pending, self._n_pending = [], 0
 
     def cut(self) -> None:
         """Cut off what was never committed, or taken from `segments` since."""
-        disk.truncate(self._fd, self._stop)
-        disk.sync_data(self._fd)
+        disk.truncate(self._lock.fd, self._stop)
+        disk.sync_data(self._lock.fd)
 
     def entries(self, segment: Segment | None = None) -> Iterator[Entry]:
         """Stream what is committed, oldest first; or one segment of it."""
@@ -238,13 +252,12 @@ class Journal:
 
     def close(self) -> None:
         """Let the lock go. Outcomes that wait for a commit are forgotten."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._lock.release()
 
     def remove(self) -> None:
         """Remove the journal while it is still locked, and let the lock go."""
-        disk.remove(self.path)
+        if self.is_ours():
+            disk.remove(self.path)
         self.close()
 
 
@@ -279,45 +292,6 @@ class JournalReader:
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
-
-
-def _lock(path: Path) -> int:
-    while True:
-        fd = disk.open_file(path)
-        try:
-            if sys.platform != "win32":
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            writer = _writer(fd)
-            os.close(fd)
-            raise StoreError(
-                f"another melcli is writing this output ({writer})",
-                path,
-                "wait for it to end, or choose another -o",
-            ) from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:  # a file system without locks: go on without one
-                os.close(fd)
-                raise
-        # The process before us may have finished and removed the file that we just opened.
-        try:
-            if os.path.samestat(os.fstat(fd), path.stat()):
-                return fd
-        except FileNotFoundError:
-            pass
-        os.close(fd)
-
-
-def _prelude() -> bytes:
-    writer = json.dumps(f"process {os.getpid()} on {socket.gethostname()}"[:200])
-    return (_MARK + b'"writer": %s}' % writer.encode()).ljust(_PRELUDE - 1)[: _PRELUDE - 1] + b"\n"
-
-
-def _writer(fd: int) -> str:
-    try:
-        return str(json.loads(b"".join(disk.read_at(fd, _PRELUDE, 0)))["writer"])
-    except (ValueError, KeyError, TypeError):
-        return "an unknown process"
 
 
 def _header(line: bytes) -> Header | None:

@@ -316,7 +316,8 @@ class StoreWriter(ABC):
     def clear_suspicion(self) -> None:
         """Forget what was begun."""
         with self._disk:
-            self._begun_inputs.remove()
+            if self._journal.is_ours():
+                self._begun_inputs.remove()
 
     def keep(self, outcome: Done | Failed) -> None:
         """Take over an outcome of the finished output."""
@@ -429,7 +430,8 @@ class StoreWriter(ABC):
         """Stop at any time; only what is committed stays."""
         try:
             with disk.device_errors(self.path):
-                if not (self._closed or self._finished or self._journal.segments):
+                is_empty = not (self._closed or self._finished or self._journal.segments)
+                if is_empty and self._journal.is_ours():  # or all that is there is another's
                     if self._journal.header is not None:
                         self._discard()
                     self._end_journal()
@@ -464,6 +466,8 @@ class StoreWriter(ABC):
             # After a failed sync the system may have thrown the bytes away: only a new start,
             # which reads them back, can tell.
             raise self._disk.fault
+        with self._disk:
+            self._journal.check()
         if not self._begun:
             self._begin()
 

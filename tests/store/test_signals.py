@@ -40,9 +40,14 @@ def handler() -> Iterator[None]:
 def test_held_until_the_end() -> None:
     """The block is left in order, and then the handler runs."""
     steps = []
-    with pytest.raises(StopError), HeldSignals():
-        os.kill(os.getpid(), signal.SIGUSR1)
-        steps.append("after the signal")
+
+    def block() -> None:
+        with HeldSignals():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            steps.append("after the signal")
+
+    with pytest.raises(StopError):
+        block()
     assert steps == ["after the signal"]
     with pytest.raises(StopError):
         os.kill(os.getpid(), signal.SIGUSR1)  # it is at work again
@@ -67,10 +72,15 @@ def test_a_signal_that_another_thread_receives() -> None:
         received.set()
 
     steps = []
-    with pytest.raises(StopError), HeldSignals():
-        threading.Thread(target=receive).start()
-        received.wait()
-        steps.append("after the signal")
+
+    def block() -> None:
+        with HeldSignals():
+            threading.Thread(target=receive).start()
+            received.wait()
+            steps.append("after the signal")
+
+    with pytest.raises(StopError):
+        block()
     assert steps == ["after the signal"]
 
 
