@@ -45,20 +45,22 @@ def _record(output: Mels) -> dict[str, Any]:
     columns = output.reader.items
     start, stop = columns["start"], columns["stop"]
     seconds = columns["n_samples"] / columns["sample_rate"]
-    # The channels and chunks of one input each carry its whole length: count it once.
-    inputs = list(output.reader.outcomes())
-    done = [outcome for outcome in inputs if hasattr(outcome, "items")]
-    audio = sum(o.items[0].n_samples / o.items[0].sample_rate for o in done if o.items)
-    notes = Counter(note for o in done for note in {n for item in o.items for n in item.notes})
     header = output.header
+    n_inputs, audio, notes = 0, 0.0, Counter[str]()
+    for outcome in output.reader.outcomes():
+        n_inputs += 1
+        items = getattr(outcome, "items", ())
+        notes.update({note for item in items for note in item.notes})
+        for item in items[:1]:  # channels and chunks of an input each carry its whole length
+            audio += item.n_samples / item.sample_rate
     return {
         "path": str(output.path),
-        "inputs": len(inputs),
+        "inputs": n_inputs,
         "items": len(output),
         "rows": int((stop - start).sum()),
         "row_shape": list(header.row_shape),
         "dtype": header.dtype,
-        "audio_seconds": round(float(audio), 3),
+        "audio_seconds": round(audio, 3),
         "longest_seconds": round(float(seconds.max()), 3) if len(output) else 0.0,
         "sample_rates": _counts(columns["sample_rate"].tolist()),
         "channels": _counts(columns["n_channels"].tolist()),
