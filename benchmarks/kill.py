@@ -180,10 +180,10 @@ class Kept:
         found = journals.Journal(copy / self.journal.relative_to(self._path.parent))
         header, n_outcomes, is_begun = found.header, found.n_outcomes, bool(found.segments)
         found.close()
+        if self._is_finished():
+            return ("finishing" if is_begun else "finished"), n_outcomes
         if header is None or not is_begun:
             return "begun", 0
-        if self._is_finished():
-            return "finishing", n_outcomes
         writer: Any = store.open_writer(copy / self._path.name, header)
         with closing(writer):
             # Opening has dropped what is not whole at the end: that must be nothing.

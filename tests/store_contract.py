@@ -39,6 +39,8 @@ from melcli.store import (
     open_writer,
 )
 from melcli.store import rows as rows_module
+from melcli.store.npy import NpyWriter
+from melcli.store.writer import StoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -616,6 +618,26 @@ class StoreContract:
         assert again.suspects == frozenset()
         again.close()
         assert not list(path.parent.rglob("*begun*"))
+
+    def test_killed_behind_the_end(
+        self, path: Path, header: Header, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Killed when the output is in its place, the next writer tidies up, with nothing to do."""
+        end_journal = StoreWriter._end_journal
+        monkeypatch.setattr(StoreWriter, "_end_journal", _die)
+        monkeypatch.setattr(NpyWriter, "_end_journal", _die)
+        with suppress(Killed):
+            extract(path, header, self.INPUTS)
+        monkeypatch.undo()
+        assert StoreWriter._end_journal is end_journal
+        assert finished(path)
+        assert list(path.parent.rglob("*journal*"))
+        writer = open_writer(path, header)
+        if list(writer.outcomes()):
+            writer.finish(made.id for made in self.INPUTS)
+        writer.close()
+        check_output(path, header, self.INPUTS)
+        assert not list(path.parent.rglob("*partial*"))
 
     def changed(self) -> list[Input]:
         """Give the inputs after some were changed, removed, repaired and added."""

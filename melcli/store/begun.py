@@ -58,6 +58,7 @@ class BegunInputs:
 
     def remove(self) -> None:
         """Remove the file: nothing is under suspicion."""
+        self.left, self._open = frozenset(), {}
         self.close()
         disk.remove(self._new)
         disk.remove(self._path)

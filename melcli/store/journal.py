@@ -177,6 +177,10 @@ class Journal:
         self.header, self.segments = header, []
         self._start, self._first_crc = FIRST_LINE + len(line), zlib.crc32(line)
 
+    def forget(self) -> None:
+        """Know of nothing that is committed: the rows are gone, or not wanted."""
+        self.segments = []
+
     def add(self, entry: Entry) -> None:
         """Put an outcome into the segment in hand."""
         self._pending.append(_line(entry))

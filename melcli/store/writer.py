@@ -231,6 +231,7 @@ class StoreWriter(ABC):
             made = replace(found, machine=journal.machine, overwrite=False)
             if finished is not None and finished.header == made:
                 self._replacing = False
+                self._begun_inputs.remove()  # all of them came to an end
             found = None
         elif found and asked.overwrite:
             if differences(found, asked) or not found.overwrite:
@@ -253,6 +254,7 @@ class StoreWriter(ABC):
             self._refuse_strangers()
         else:
             self._discard()
+            self._journal.forget()
         if self._previous is not None and len(self._previous) and not self._replacing:
             # What is kept was made there; the first row made here brings this machine in.
             self._header = replace(self._asked, machine=self._previous.header.machine)
