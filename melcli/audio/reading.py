@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 
 from melcli.audio import containers, formats, wav
+from melcli.audio.evidence import HEAD_BYTES, Container
 from melcli.audio.sources import Source, spool
 from melcli.errors import AudioError
 
@@ -45,6 +46,11 @@ _UNKNOWN_COUNT: Final = 2**63 - 1
 
 # A plain WAV is read without libsndfile where the bytes of the file are those of the samples.
 _READS_PLAIN: Final = sys.byteorder == "little" and hasattr(os, "preadv")
+
+# Decoders of blocks never run dry: beyond the end of the file they give silence, or the last block
+# again, for as long as the header claims. No coding has more samples in a byte than these do.
+_MOST_PER_BYTE: Final = 16
+_MOST_PER_BYTE_OF: Final = {"ALAC": 4096, "FLAC": 2**63}
 
 # int16 holds these exactly, and int16 / 32768 is bit for bit what libsndfile gives as float32.
 _INT16_SUBTYPES: Final = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
@@ -144,7 +150,7 @@ class AudioReader:
     is_at_end: bool
 
     # What a plain WAV does without.
-    _container = containers.Container()
+    _container = Container()
     _view: _View | None = None
     _feed: _Feed | None = None
     _stream: _PlainWav | _SoundFile | None = None
@@ -154,14 +160,15 @@ class AudioReader:
         self.is_at_end = False
         self._source = Source(source, name=name)
         try:
-            head = self._source.pread(containers.HEAD_BYTES, 0)
+            head = self._source.pread(HEAD_BYTES, 0)
             plain = self._find_plain(head)
             if plain is None:
                 self._container = containers.inspect(self._source.pread, self._source.size, head)
                 self._check_container()
                 self._stream = stream = self._open()
                 self.info = self._describe(stream)
-                self._limit = int(stream.frames)
+                counted = self._container.n_samples
+                self._limit = int(stream.frames) if counted is None else counted
                 self._check_header()
             else:
                 self._stream = _PlainWav(self._source, plain)
@@ -303,6 +310,8 @@ class AudioReader:
     def _describe(self, stream: _SoundFile) -> AudioInfo:
         mp3 = self._container.mp3
         n_samples: int | None = stream.frames if stream.frames < _UNKNOWN_COUNT else None
+        if self._container.n_samples is not None:
+            n_samples = self._container.n_samples
         if mp3 is not None and mp3.count_from == "VBRI" and mp3.n_frames is not None:
             n_samples = mp3.n_frames * mp3.samples_per_frame
         subtype = stream.subtype
@@ -336,6 +345,11 @@ class AudioReader:
             raise self._cut_short(promised, held, seconds / held if held else 0.0, "bytes")
         if info.n_samples == 0:
             raise self._no_samples()
+        coding = info.format if info.format == "FLAC" else info.subtype[:4]
+        most = _MOST_PER_BYTE_OF.get(coding, _MOST_PER_BYTE) * self._source.size
+        if info.exact and (info.n_samples or 0) * info.n_channels > most:
+            cause = f"is cut short or damaged: {self._source.size} bytes cannot hold the"
+            raise self._fault(f"{cause} {info.n_samples} samples that its header promises")
 
     def _check_end(self) -> None:
         """Compare what was decoded with what the header counts, where it counts samples."""
@@ -347,6 +361,17 @@ class AudioReader:
         tolerance = mp3.samples_per_frame if mp3 is not None and not mp3.is_gapless else 0
         if expected is not None and self._n_read < expected - tolerance:
             raise self._cut_short(expected, self._n_read, 1 / self.sample_rate, "samples")
+        if self._container.n_samples is not None and self._holds_more():
+            raise self._fault(f"is damaged: it holds more than the {expected} samples it counts")
+
+    def _holds_more(self) -> bool:
+        """Whether samples lie behind those that the header counts, and not only a tag."""
+        stream = self._stream
+        try:
+            block = np.empty((1, self.n_channels), self.dtype)
+            return stream is not None and int(stream.buffer_read_into(block, self.dtype)) > 0
+        except soundfile.LibsndfileError:
+            return False
 
     def _check_source(self) -> None:
         """Raise what the operating system said while libsndfile was reading, which hides it."""

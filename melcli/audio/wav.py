@@ -18,7 +18,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from melcli.audio.containers import HEAD_BYTES
+from melcli.audio.evidence import HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

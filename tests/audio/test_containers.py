@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melcli.audio.containers import Container, foreign_format, inspect
+from melcli.audio.containers import foreign_format, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from melcli.audio.evidence import Container
     from tests.audio.conftest import Make
 
 CHUNKED = ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"]
@@ -85,6 +86,117 @@ def test_a_size_that_wrapped_at_4_gb_is_a_fault() -> None:
 
     container = inspect(pread, 5 * 2**30)
     assert "longer than its header can say" in str(container.fault)
+
+
+PCM = struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16)
+
+
+def wav(form: bytes, n_bytes: int, behind: bytes = b"") -> bytes:
+    """A WAV of this ``fmt`` chunk, so many bytes of audio and what follows."""
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form
+    body += b"data" + struct.pack("<I", n_bytes) + b"\x7f\x80" * (n_bytes // 2) + behind
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+CONTRADICTIONS = {
+    "says 3 channels of 2 bytes, and 2 bytes for all": (1, 3, 16_000, 32_000, 2, 16),
+    "says 1 channel of 2 bytes, and 4 bytes for all": (1, 1, 16_000, 64_000, 4, 16),
+    "says 2 channels of 1 bytes, and 4 bytes for all": (7, 2, 8_000, 32_000, 4, 8),
+    "says 1 channel of 4 bytes, and 2 bytes for all": (3, 1, 16_000, 32_000, 2, 32),
+    "says 16001 Hz, and 32000 bytes a second": (1, 1, 16_001, 32_000, 2, 16),
+    "says 278144 Hz, and 64000 bytes a second": (1, 2, 278_144, 64_000, 4, 16),
+}
+AGREEMENTS = {
+    "as it should be": (1, 1, 16_000, 32_000, 2, 16),
+    "bytes a second never filled in": (1, 1, 16_001, 0, 2, 16),
+    "bytes for all never filled in": (1, 3, 16_000, 32_000, 0, 16),
+    "bytes for all of one channel, and nothing agrees with it": (1, 2, 16_000, 64_000, 2, 16),
+    "a rate of another file, both of them common": (1, 1, 16_000, 88_200, 2, 16),
+    "an odd rate, and bits a second": (1, 1, 16_001, 256_016, 2, 16),
+    "24 bits in 32": (1, 2, 48_000, 384_000, 8, 24),
+    "20 bits in 24": (1, 2, 48_000, 288_000, 6, 20),
+    "mu-law, of no bits": (7, 1, 8_000, 8_000, 1, 0),
+    "mu-law, of 16 bits": (7, 1, 8_000, 8_000, 1, 16),
+    "ADPCM, whose rates are its own": (2, 1, 16_001, 8_000, 256, 4),
+}
+
+
+@pytest.mark.parametrize("words", CONTRADICTIONS)
+def test_a_header_that_contradicts_itself_is_a_fault(words: str) -> None:
+    """Fields that agree with each other and not with a third: that one is spoilt."""
+    fault = inspect_bytes(wav(struct.pack("<HHIIHH", *CONTRADICTIONS[words]), 1200)).fault
+    assert fault == f"is damaged: its header {words}"
+
+
+def test_half_a_sample_is_a_fault() -> None:
+    """A size one less than the truth; but a byte of filling behind an odd size is none."""
+    data = bytearray(wav(PCM, 1200))
+    struct.pack_into("<I", data, data.index(b"data") + 4, 1199)
+    fault = "is damaged: its header says 1199 bytes of audio, and 2 for each sample"
+    assert inspect_bytes(bytes(data)).fault == fault
+    data = bytearray(wav(struct.pack("<HHIIHH", 1, 1, 16_000, 48_000, 3, 24), 1204))
+    struct.pack_into("<I", data, data.index(b"data") + 4, 1203)
+    assert inspect_bytes(bytes(data)).fault is None
+
+
+@pytest.mark.parametrize("name", AGREEMENTS)
+def test_a_header_that_leaves_things_out_is_believed(name: str) -> None:
+    """What programs never filled in, or fill in their own way, says nothing of the rest."""
+    assert inspect_bytes(wav(struct.pack("<HHIIHH", *AGREEMENTS[name]), 1200)).fault is None
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        *(b"", b"\0", b"\xff", bytes(2000), b"LIST\x04\0\0\0INFO", b"what\0\0\0\0"),
+        *(b"\0LIST\x04\0\0\0INFO", b"LIST\xff\xff\xff\xffINFO"),
+    ],
+)
+def test_what_may_lie_behind_the_audio(behind: bytes) -> None:
+    """Chunks, wherever they are aligned, and filling."""
+    assert inspect_bytes(wav(PCM, 1200, behind)).fault is None
+
+
+@pytest.mark.parametrize("behind", [b"\x7f\x80", b"\x7f\x80" * 500, b"what\xff\xff\0\0" * 3])
+def test_what_may_not_lie_behind_the_audio(behind: bytes) -> None:
+    """More of it: the header counts too little. But only if the file ends where it should."""
+    fault = "is damaged: its header counts 1200 bytes of audio, and more lie behind them"
+    data = wav(PCM, 1200, behind)
+    assert inspect_bytes(data).fault == fault
+    assert inspect_bytes(data[:4] + b"\0" + data[5:]).fault is None
+
+
+def test_a_voc_of_several_blocks_is_a_fault(make: Make) -> None:
+    """Between them libsndfile takes heads for samples; ffmpeg does not."""
+    data = make("VOC", "PCM_U8").read_bytes()
+    assert inspect_bytes(data).promised == 16_000
+    sound = b"\x02" + (100).to_bytes(3, "little") + bytes(100)
+    container = inspect_bytes(data[:-1] + sound + b"\0")
+    assert "is a VOC of several blocks" in str(container.fault)
+    assert container.needs_ffmpeg
+    # sox counts 8 bytes too few, and the samples are all there.
+    at = data.index(b"\x1a\x1a\0") + 7
+    miscounted = data[:at] + (int.from_bytes(data[at : at + 3], "little") - 8).to_bytes(3, "little")
+    assert inspect_bytes(miscounted + data[at + 3 :]).fault is None
+
+
+def test_an_mp3_that_counts_no_frames_is_a_fault(make: Make) -> None:
+    """With a count of zero, libsndfile leaves out what it takes for the encoder's filling."""
+    data = bytearray(make("MP3", "MPEG_LAYER_III").read_bytes())
+    at = data.index(b"Xing")
+    struct.pack_into(">I", data, at + 8, 0)
+    assert inspect_bytes(bytes(data)).fault == "is damaged: its header counts no frames"
+
+
+def test_frames_of_an_unsigned_mp3_are_counted(make: Make) -> None:
+    """The checksum of the first frame stands for its count; without it they are followed."""
+    data = bytearray(make("MP3", "MPEG_LAYER_III").read_bytes())
+    at = data.index(b"Xing")
+    [n_frames] = struct.unpack_from(">I", data, at + 8)
+    data[at + 120 + 9] ^= 1  # in the name of the encoder
+    assert inspect_bytes(bytes(data)).fault is None
+    struct.pack_into(">I", data, at + 8, n_frames - 1)
+    assert "holds more audio than its header counts" in str(inspect_bytes(bytes(data)).fault)
 
 
 def test_an_mp3_counts_its_frames(make: Make) -> None:
