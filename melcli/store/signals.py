@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
+
+_Handler: TypeAlias = "Callable[[int, FrameType | None], Any]"
 
 
 class HeldSignals:
@@ -25,18 +27,21 @@ class HeldSignals:
 
     def __init__(self) -> None:
         self._noted: list[int] = []
-        self._handlers: dict[int, object] = {}
-        self._restore = ExitStack()
+        self._handlers: dict[int, _Handler] = {}
+        self._holds = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in signal.valid_signals():
-                handler = signal.getsignal(number)
-                if callable(handler):
-                    self._handlers[number] = handler
-                    # All of them are restored, even if one that is starts to raise.
-                    self._restore.callback(signal.signal, number, handler)
-                    signal.signal(number, self._note)
+            self._holds = True
+            try:
+                for number in signal.valid_signals():
+                    handler = signal.getsignal(number)
+                    if callable(handler):
+                        self._handlers[number] = handler
+                        signal.signal(number, self._note)
+            except BaseException:  # of a signal that was not held yet
+                self._let_go()
+                raise
         return self
 
     def __exit__(
@@ -45,17 +50,26 @@ class HeldSignals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._restore:
-            pass
-        self.let_through()
+        self._let_go()
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._noted.append(number)
+    def _let_go(self) -> None:
+        # From here on what is still ours hands over to what was there before. So it does no harm
+        # if a handler raises before all of them are back in their places.
+        self._holds = False
+        try:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+        finally:
+            self.let_through()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._holds:
+            self._noted.append(number)
+        else:
+            self._handlers[number](number, frame)
 
     def let_through(self) -> None:
         """Handle what was noted, here where it does no harm."""
         while self._noted:
             number = self._noted.pop(0)
-            handler = self._handlers[number]
-            if callable(handler):
-                handler(number, None)
+            self._handlers[number](number, None)
