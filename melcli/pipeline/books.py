@@ -62,12 +62,7 @@ class Books:
             if isinstance(outcome, Done):
                 self._beside[outcome.id] = None
             return
-        planned = self.plan[index]
-        unchanged = planned.size is not None and (planned.size, planned.mtime_ns) == (
-            outcome.source_size,
-            outcome.source_mtime_ns,
-        )
-        if not unchanged:
+        if not self.plan.is_as(index, outcome.source_size, outcome.source_mtime_ns):
             self.states[index] = _TODO
         elif isinstance(outcome, Done):
             self.states[index] = if_done
