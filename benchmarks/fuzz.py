@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
 import faulthandler
+import gc
 import io
 import json
 import os
@@ -70,9 +72,11 @@ MOST_SAMPLES: Final = 10_000_000
 """Longer ones become no mel, which would only take time."""
 IMPLAUSIBLE: Final = 2000
 """Values decoded from a byte of the file. A silent FLAC has 700."""
+LOOK_EVERY: Final = 100
+"""After so many files a worker looks at its memory."""
 ROOM_BYTES: Final = 1 << 30
 """Memory that a worker may ask for beyond what it began with: a size that is believed fails."""
-GROWTH_BYTES: Final = 64 << 20
+GROWTH_BYTES: Final = 32 << 20
 """Of a worker's memory, from its first tenth to its end: more is a leak."""
 TOO_LONG: Final = "took too long"
 MIB: Final = 1 << 20
@@ -290,7 +294,7 @@ class Outcome:
         seconds: That it took.
         n_bytes: Of the file.
         n_values: Decoded.
-        resident: Bytes of the worker's memory afterwards.
+        resident: Bytes of the worker's memory afterwards; 0 where nobody looked.
         peak: The most that it ever was.
     """
 
@@ -307,6 +311,7 @@ class Outcome:
 
 def try_one(job: Job, number: int, path: Path) -> Outcome:
     """Make a file, and read it."""
+    looks = number // job.workers % LOOK_EVERY == 0
     name, data = mutant(job.seed, number, job.originals)
     path.write_bytes(data)
     verdict, cause, n_values = "read", "", 0
@@ -328,12 +333,16 @@ def try_one(job: Job, number: int, path: Path) -> Outcome:
         time.perf_counter() - began,
         len(data),
         n_values,
-        _resident(),
+        _resident() if looks else 0,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
 
 
 def _resident() -> int:
+    """Bytes of memory, without what was freed already and may be used again."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # glibc's
+        ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_bytes().split()[1])
     return pages * resource.getpagesize()
 
@@ -416,7 +425,7 @@ class Tally:
         faults: Number of the file and what it did.
         implausible: Files that gave more values than their size makes likely.
         slowest: The file that took longest.
-        resident: Of each worker, its memory after each file.
+        resident: Of each worker, its memory whenever it looked.
         peak: The most memory of any worker.
     """
 
@@ -439,7 +448,8 @@ class Tally:
             self.implausible.append(outcome)
         if self.slowest is None or outcome.seconds > self.slowest.seconds:
             self.slowest = outcome
-        self.resident.setdefault(worker, []).append(outcome.resident)
+        if outcome.resident:
+            self.resident.setdefault(worker, []).append(outcome.resident)
         self.peak = max(self.peak, outcome.peak)
 
     @property

@@ -3,7 +3,7 @@
 libsndfile drops a page whose checksum is wrong. In the middle of a recording, samples are then
 missing at its end; of the first page or the last nothing is missed, and a shorter recording reads
 as a whole one. A page that is there twice is decoded twice. So every page is looked at here, which
-takes a fiftieth of the time of decoding Vorbis, and less of Opus.
+takes a twentieth of the time of decoding Vorbis, and a hundredth of that of Opus.
 """
 
 from __future__ import annotations

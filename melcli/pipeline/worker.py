@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _STEP_BYTES = 4 << 20
 """Rows of a long item that are looked at, or written, at once."""
+_TOGETHER_BYTES = 64 << 20
+"""Float32 audio, filled to its fixed length, that is computed at once."""
 _FLOAT16_ENDS = 65520.0
 """From here on a number is rounded to infinity."""
 
@@ -82,7 +84,7 @@ class Worker:
             read = [self._read(self._plan[index], watch) for index in batch.indices]
             watch.start()
             clips = [clip for _, found in read if isinstance(found, list) for clip in found]
-            rows = iter(self._engine.rows([clip.waveform for clip in clips]) if clips else ())
+            rows = self._rows([clip.waveform for clip in clips])
             results = []
             for planned, found in read:
                 if isinstance(found, list):
@@ -91,6 +93,24 @@ class Worker:
                     results.append(found)
             watch.lap("mel")
         return results, watch.times
+
+    def _rows(self, waveforms: list[Tensor]) -> Iterator[Tensor | None]:
+        """The rows of each waveform, computed together as far as the memory is meant to go.
+
+        A small file may have a thousand channels, each of which is filled to a fixed length.
+        """
+        fixed = self._engine.frontend.config.wave.fix_samples
+        group: list[Tensor] = []
+        n_bytes = 0
+        for waveform in waveforms:
+            group_bytes = 4 * max(waveform.shape[-1], fixed)
+            if group and n_bytes + group_bytes > _TOGETHER_BYTES:
+                yield from self._engine.rows(group)
+                group, n_bytes = [], 0
+            group.append(waveform)
+            n_bytes += group_bytes
+        if group:
+            yield from self._engine.rows(group)
 
     def _read(
         self, planned: PlannedInput, watch: Stopwatch

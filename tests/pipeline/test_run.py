@@ -26,12 +26,13 @@ from melcli.errors import (
     StoreError,
     UsageError,
 )
-from melcli.pipeline import batching
+from melcli.pipeline import batching, worker
 from melcli.pipeline import run as run_module
+from melcli.pipeline.engine import Engine
 from melcli.store.records import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from melcli.pipeline.plan import PlannedInput
     from melcli.pipeline.report import Report
@@ -411,6 +412,27 @@ class TestBad:
         config = presets.load("librosa").config
         assert extract(corpus.folder, config=config).failed == 1
         assert "its mel holds NaN or infinite values" in extract.ledger.causes["a.wav"]
+
+    def test_a_thousand_channels(
+        self, corpus: Corpus, extract: Extract, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A small file of many channels, each filled to half a minute, is computed in groups."""
+        corpus.add("a.wav", 0.01, n_channels=60)
+        groups: list[int] = []
+        rows = Engine.rows
+
+        def noted(engine: Engine, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+            groups.append(len(waveforms))
+            return rows(engine, waveforms)
+
+        config = presets.load("whisper-80").config.updated({"wave.channels": "each"})
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "rows", noted)
+            assert extract(corpus.folder, config=config).done == 1
+            assert (sum(groups), max(groups) <= 35) == (60, True)  # 64 MB of 480,000 samples
+            patch.setattr(worker, "_TOGETHER_BYTES", 1)
+            extract(corpus.folder, "other.h5", config)
+        assert mels_of(extract.path("x.h5")) == mels_of(extract.path("other.h5"))
 
     def test_strict(self, corpus: Corpus, extract: Extract) -> None:
         """``strict`` stops at the first failure; what was done is kept, and no output is there."""
