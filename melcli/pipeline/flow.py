@@ -18,7 +18,7 @@ from melcli.audio.reading import LEAVE_OUT
 from melcli.errors import DeviceError, MelcliError
 from melcli.pipeline.batching import most_under_way
 from melcli.pipeline.pools import time_limit
-from melcli.pipeline.processes import Processes, WorkerDiedError
+from melcli.pipeline.processes import Processes, WorkerDiedError, signal_name
 from melcli.pipeline.stopwatch import Times
 from melcli.pipeline.worker import failed
 
@@ -150,7 +150,7 @@ class Flow:
             cause = "the process that worked on it was killed, perhaps for want of memory"
             return self._failed(batch, cause, "--retry-failed with fewer --workers")
         by = death.signal_number
-        how = "" if by is None else f" ({signal.Signals(by).name})"
+        how = "" if by is None else f" ({signal_name(by)})"
         return self._failed(batch, f"ends the process that works on it{how}", LEAVE_OUT)
 
     def _failed(self, batch: Batch, cause: str, remedy: str) -> Results:

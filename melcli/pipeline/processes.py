@@ -57,6 +57,18 @@ class _Raised(NamedTuple):
     error: BaseException
 
 
+def signal_name(number: int) -> str:
+    """What a signal is called; those without a name by their number.
+
+    >>> signal_name(11), signal_name(40)
+    ('SIGSEGV', 'signal 40')
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def can_fork() -> bool:
     """Whether this process can be forked safely: on Linux, with no other thread of Python's.
 
@@ -152,7 +164,7 @@ class Processes(Generic[Task, Result]):
         how, signal_number, limit = "was ended", None, None
         if status is not None and os.WIFSIGNALED(status):
             signal_number = os.WTERMSIG(status)
-            how = f"was ended by {signal.Signals(signal_number).name}"
+            how = f"was ended by {signal_name(signal_number)}"
         elif status is not None and os.WEXITSTATUS(status) == _RAN_OUT and self._time_limit:
             limit = self._time_limit(task)
             how = f"did not end its task in {limit:,.0f} s"
