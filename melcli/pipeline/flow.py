@@ -23,7 +23,7 @@ from melcli.pipeline.stopwatch import Times
 from melcli.pipeline.worker import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from melcli.pipeline.batching import Batch, Budget
     from melcli.pipeline.plan import Plan
@@ -72,7 +72,7 @@ class Flow:
         memory: Budget,
         n_workers: int,
         begin: Callable[[list[str]], None],
-        suspects: Container[int] = (),
+        suspects: Collection[int] = (),
     ) -> None:
         self._plan, self._pool, self._pools = plan, pool, pools
         self._memory, self._most = memory, most_under_way(n_workers)
@@ -80,7 +80,7 @@ class Flow:
         self._n_killed = 0  # in a row
         self._deaths: dict[int, str] = {}
         if not isinstance(pool, Processes):
-            self._deaths = self._tried([i for i in range(len(plan)) if i in suspects])
+            self._deaths = self._tried(sorted(suspects))
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Results]]:
         """Results in the order of the batches, with a bounded number under way.
