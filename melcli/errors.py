@@ -8,6 +8,7 @@
     ├── NoInputError  (LookupError)   exit 3: nothing to work on
     ├── AudioError    (OSError)       exit 1: one recording that cannot be used
     ├── StoreError    (OSError)       exit 4: an output with other settings, or a damaged one
+    ├── ScalerError   (ValueError)    exit 4: a scaler of another front end, or a damaged one
     └── DeviceError   (RuntimeError)  exit 5: the machine: disk full, no such device, no extra
 """
 
@@ -72,6 +73,12 @@ class AudioError(MelcliError, OSError):
 
 class StoreError(MelcliError, OSError):
     """An output made with other settings, in use, or damaged."""
+
+    exit_code = 4
+
+
+class ScalerError(MelcliError, ValueError):
+    """A scaler that is damaged, of another front end, or lacks what is asked of it."""
 
     exit_code = 4
 
