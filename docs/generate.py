@@ -141,9 +141,15 @@ def _levels(config: MelConfig) -> Iterator[str]:
 
 
 def _rows(config: MelConfig) -> Iterator[str]:
-    norms = {"mean": "mean 0", "mean_var": "mean 0, deviation 1", "minmax": "-1 ... 1"}
+    norms = {
+        "mean": "mean 0",
+        "mean_var": "mean 0, deviation 1",
+        "minmax": "-1 ... 1",
+        "minmax01": "0 ... 1",
+    }
     if config.scale.utt_norm != "none":
-        yield f"{norms[config.scale.utt_norm]} over the item"
+        over = {"auto": "", "bin": ", each band", "all": ", all bands"}[config.scale.utt_over]
+        yield f"{norms[config.scale.utt_norm]} over the item{over}"
     if config.out.fix_frames:
         yield f"{config.out.fix_frames} frames"
     if config.out.stack > 1:

@@ -36,7 +36,8 @@ Precision = Literal["float64", "float32"]
 FloorMode = Literal["none", "clamp", "add", "replace_zero"]
 LogBase = Literal["none", "ln", "log10"]
 RangeReference = Literal["none", "item_max", "fixed"]
-UtteranceNorm = Literal["none", "mean", "mean_var", "minmax"]
+UtteranceNorm = Literal["none", "mean", "mean_var", "minmax", "minmax01"]
+UtteranceOver = Literal["auto", "bin", "all"]
 UtteranceEps = Literal["std", "var"]
 TailMask = Literal["none", "n_over_hop", "drop_one"]
 FixStage = Literal["out", "log"]
@@ -198,8 +199,11 @@ class Scale:
     clip: tuple[float, float] | None = setting(None, "clamp after scaling", neutral=None)
     utt_norm: UtteranceNorm = setting(
         "none",
-        "normalise each item by itself, a band at a time (minmax: as a whole)",
+        "normalise each item by itself; minmax: to [-1, 1], minmax01: to [0, 1]",
         neutral="none",
+    )
+    utt_over: UtteranceOver = setting(
+        "auto", "bin by bin, or all alike; auto: all for minmax and minmax01", neutral="auto"
     )
     utt_ddof: int = setting(1, "degrees of freedom taken off its variance", neutral=1, low=0)
     utt_eps: float = setting(0.0, "added to its divisor", neutral=0.0, low=0)

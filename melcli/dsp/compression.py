@@ -11,7 +11,15 @@ from torch import Tensor
 from melcli.dsp.stage import Blocks, MeasuredStage, Stage, Undo
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import numpy as np
+    import numpy.typing as npt
+
     from melcli.config.fields import FloorMode, LogBase, UtteranceEps
+    from melcli.statistics.normalize import Over
+
+    Numbers: TypeAlias = float | tuple[float, ...] | npt.NDArray[np.float32]
 
 _SUM_BLOCK = 256
 """Rows."""
@@ -162,7 +170,7 @@ class Scaling(Stage):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, shift: float | tuple[float, ...], scale: float | tuple[float, ...]) -> None:
+    def __init__(self, shift: Numbers, scale: Numbers) -> None:
         super().__init__()
         self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32), persistent=False)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32), persistent=False)
@@ -177,32 +185,44 @@ class Scaling(Stage):
 
 
 class UtteranceMinMax(MeasuredStage):
-    """Scale an item by itself to [-1, 1]: ``2 (x - min) / (max - min + eps) - 1``."""
+    """Scale an item by itself to [low, 1]: ``(1 - low) (x - min) / (max - min + eps) + low``.
+
+    Args:
+        eps: Added to the divisor.
+        low: What the least value becomes, -1 or 0.
+        over: All bands alike, or each by its own ends.
+    """
 
     scope = "item"
     block = _SUM_BLOCK
     leaves_out_tail = True
 
-    def __init__(self, eps: float) -> None:
+    def __init__(self, eps: float, *, low: float = -1.0, over: Over = "all") -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.low, self.over = eps, low, over
 
     def measure(self, blocks: Blocks) -> Tensor:
-        """The least and the largest value."""
-        ends = torch.stack([torch.stack(torch.aminmax(block)) for block in blocks()])
-        return torch.stack([ends[:, 0].min(), ends[:, 1].max()])
+        """The least and the largest value, ``(2, n_mels)`` or ``(2, 1)``."""
+        ends = [torch.aminmax(block, dim=0) for block in blocks()]
+        least = torch.stack([end.min for end in ends]).amin(dim=0)
+        largest = torch.stack([end.max for end in ends]).amax(dim=0)
+        if self.over == "all":
+            least, largest = least.amin(dim=0, keepdim=True), largest.amax(dim=0, keepdim=True)
+        return torch.stack([least, largest])
 
     def forward(self, rows: Tensor, measured: Tensor) -> Tensor:
-        """Elementwise. A constant item becomes -1, also where ``eps`` is 0."""
-        low, high = measured.unbind()
-        return 2.0 * ((rows - low) / _one_for_zero(high - low + self.eps)) - 1.0
+        """Bands along the last axis. What never varies becomes ``low``, also without ``eps``."""
+        least, largest = measured.unbind()
+        share = (rows - least) / _one_for_zero(largest - least + self.eps)
+        return (1.0 - self.low) * share + self.low
 
 
 class UtteranceMeanVar(MeasuredStage):
-    """Normalise each band of an item by itself: ``(x - mean) / deviation``, or only ``x - mean``.
+    """Normalise an item by itself: ``(x - mean) / deviation``, or only ``x - mean``.
 
     Args:
         divide: By the deviation too.
+        over: Each band by its own mean and deviation, or all alike.
         ddof: Degrees of freedom taken off the variance: 1 for a sample, 0 for a population.
         eps: Added to the deviation, or within its root to the variance.
         eps_mode: Which of the two.
@@ -212,18 +232,21 @@ class UtteranceMeanVar(MeasuredStage):
     block = _SUM_BLOCK
     leaves_out_tail = True
 
-    def __init__(self, *, divide: bool, ddof: int, eps: float, eps_mode: UtteranceEps) -> None:
+    def __init__(
+        self, *, divide: bool, over: Over, ddof: int, eps: float, eps_mode: UtteranceEps
+    ) -> None:
         super().__init__()
-        self.divide, self.ddof, self.eps, self.eps_mode = divide, ddof, eps, eps_mode
+        self.divide, self.over = divide, over
+        self.ddof, self.eps, self.eps_mode = ddof, eps, eps_mode
 
     def measure(self, blocks: Blocks) -> Tensor:
-        """Mean and divisor of each band, ``(2, n_mels)``, in float64."""
-        total, n = _block_sum(blocks)
+        """Mean and divisor, ``(2, n_mels)`` or ``(2, 1)``, in float64."""
+        total, n = self._sum(blocks)
         mean = total / n
         if not self.divide:
             return torch.stack([mean, torch.ones_like(mean)])
-        # One frame has no variance; a band that never varies is only moved to 0.
-        squares, _ = _block_sum(blocks, mean)
+        # One number has no variance; what never varies is only moved to 0.
+        squares, _ = self._sum(blocks, mean)
         variance = squares / max(1, n - self.ddof)
         if self.eps_mode == "var":
             deviation = _safe_root(variance + self.eps)
@@ -236,19 +259,20 @@ class UtteranceMeanVar(MeasuredStage):
         mean, deviation = measured.to(rows.dtype).unbind()
         return (rows - mean) / deviation if self.divide else rows - mean
 
+    def _sum(self, blocks: Blocks, mean: Tensor | None = None) -> tuple[Tensor, int]:
+        """Sum in float64, or that of the squared distances from ``mean``; and of how many numbers.
 
-def _block_sum(blocks: Blocks, mean: Tensor | None = None) -> tuple[Tensor, int]:
-    """Sum over rows in float64, or that of the squared distances from ``mean``; and their number.
-
-    The blocks are counted from the start of the item and added in order, so that a sum is rounded
-    alike wherever the rows come from.
-    """
-    total, n_rows = torch.zeros((), dtype=torch.float64), 0
-    for block in blocks():
-        values = block.to(torch.float64)
-        part = (values if mean is None else (values - mean).square()).sum(dim=0)
-        total, n_rows = total.to(block.device) + part, n_rows + block.shape[0]
-    return total, n_rows
+        The blocks are counted from the start of the item and added in order, so that a sum is
+        rounded alike wherever the rows come from.
+        """
+        total, n_rows = torch.zeros((), dtype=torch.float64), 0
+        for block in blocks():
+            values = block.to(torch.float64)
+            part = (values if mean is None else (values - mean).square()).sum(dim=0)
+            total, n_rows = total.to(block.device) + part, n_rows + block.shape[0]
+        if self.over == "all":
+            return total.sum(dim=0, keepdim=True), n_rows * total.shape[0]
+        return total, n_rows
 
 
 def _safe_root(variance: Tensor) -> Tensor:

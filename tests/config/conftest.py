@@ -80,6 +80,7 @@ def _unusual() -> MelConfig:
             scale=(4.0, 5.0, 6.0),
             clip=(-1.0, 1.0),
             utt_norm="minmax",
+            utt_over="bin",
             utt_ddof=0,
             utt_eps=1e-8,
             utt_eps_mode="var",

@@ -113,6 +113,7 @@ def configs(draw: st.DrawFn) -> MelConfig:
                 scale=draw(st.one_of(st.floats(0.1, 1e3), one_a_band)),
                 clip=draw(pairs()),
                 utt_norm=draw(choices(Scale, "utt_norm")),
+                utt_over=draw(choices(Scale, "utt_over")),
                 utt_eps=draw(small),
             ),
             out=Out(layout=draw(choices(Out, "layout"))),

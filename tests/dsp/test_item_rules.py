@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from melcli import frames
 from melcli.config import MelConfig
-from melcli.dsp.compression import DynamicRange, FixedRange, UtteranceMeanVar
+from melcli.dsp.compression import DynamicRange, FixedRange, UtteranceMeanVar, UtteranceMinMax
 from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.mel import filterbank_faults, mel_filterbank
 from melcli.dsp.rows import FixFrames, FramesMultiple, OverwriteTail, Patches, Rows, StackFrames
@@ -34,6 +34,12 @@ CASES: dict[str, dict[str, object]] = {
     "mean and variance": {"scale.utt_norm": "mean_var", "scale.utt_eps": 1e-5},
     "nemo tail": {"scale.utt_norm": "mean_var", "scale.tail_mask": "n_over_hop"},
     "mean": {"scale.utt_norm": "mean"},
+    "mean and variance of all": {"scale.utt_norm": "mean_var", "scale.utt_over": "all",
+                                 "scale.utt_eps": 1e-8},
+    "nemo tail of all": {"scale.utt_norm": "mean", "scale.utt_over": "all",
+                         "scale.tail_mask": "n_over_hop"},
+    "ends": {"scale.utt_norm": "minmax"},
+    "ends of each band": {"scale.utt_norm": "minmax01", "scale.utt_over": "bin"},
     "range below the maximum": {"log.range_ref": "item_max", "log.range_width": 8.0,
                                 "log.range_subtract": True},
     "fixed frames before scaling": {"out.fix_frames": 64, "out.fix_frames_stage": "log"},
@@ -180,24 +186,76 @@ def test_rows_are_cut_filled_and_gathered() -> None:
     assert overwritten.tolist() == [*rows[:4].tolist(), [7.0, 7.0]]
 
 
+OVER: dict[str, int | None] = {"bin": 0, "all": None}
+"""The axis of rows that NumPy reduces."""
+
+
+@pytest.mark.parametrize("over", OVER)
 @pytest.mark.parametrize("ddof", [0, 1])
 @pytest.mark.parametrize("mode", ["std", "var"])
-def test_normalisation_is_that_of_numpy(ddof: int, mode: Any) -> None:
-    """Mean and deviation of each band in float64, eps where it belongs."""
-    rows = noise(900).reshape(300, 3) * 3 - 11
-    stage = UtteranceMeanVar(divide=True, ddof=ddof, eps=1e-3, eps_mode=mode)
+def test_normalisation_is_that_of_numpy(ddof: int, mode: Any, over: Any) -> None:
+    """Mean and deviation of each band, or of all, in float64; eps where it belongs."""
+    rows = noise(900).reshape(300, 3) * torch.tensor([1.0, 3.0, 9.0]) - 11
+    stage = UtteranceMeanVar(divide=True, over=over, ddof=ddof, eps=1e-3, eps_mode=mode)
     x = rows.numpy().astype(np.float64)
-    var = x.var(axis=0, ddof=ddof)
+    var = x.var(axis=OVER[over], ddof=ddof)
     by = np.sqrt(var + 1e-3) if mode == "var" else np.sqrt(var) + 1e-3
     ours = stage.of_whole(rows).numpy()
-    np.testing.assert_allclose(ours, (x - x.mean(axis=0)) / by, atol=2e-6)  # float32 rounding
+    # float32 rounding
+    np.testing.assert_allclose(ours, (x - x.mean(axis=OVER[over])) / by, atol=2e-6)
+    moved = UtteranceMeanVar(divide=False, over=over, ddof=ddof, eps=1e-3, eps_mode=mode)
+    expected = x - x.mean(axis=OVER[over])
+    np.testing.assert_allclose(moved.of_whole(rows).numpy(), expected, atol=2e-6)
 
 
-def test_a_band_that_never_varies_becomes_zero() -> None:
-    """No division by zero: one frame, or a constant band, is only moved."""
-    stage = UtteranceMeanVar(divide=True, ddof=1, eps=0.0, eps_mode="std")
+@pytest.mark.parametrize("over", OVER)
+@pytest.mark.parametrize("low", [-1.0, 0.0])
+def test_scaling_to_the_ends_is_that_of_numpy(low: float, over: Any) -> None:
+    """The least and the largest value of each band, or of all, become the ends of the range."""
+    rows = noise(900).reshape(300, 3) * torch.tensor([1.0, 3.0, 9.0]) - 11
+    x = rows.numpy().astype(np.float64)
+    least, largest = x.min(axis=OVER[over]), x.max(axis=OVER[over])
+    expected = low + (1 - low) * (x - least) / (largest - least + 1e-3)
+    ours = UtteranceMinMax(1e-3, low=low, over=over).of_whole(rows).numpy()
+    np.testing.assert_allclose(ours, expected, atol=1e-6)  # float32 rounding
+    exact = UtteranceMinMax(0.0, low=low, over=over).of_whole(rows).numpy()
+    ends = exact.min(axis=OVER[over]), exact.max(axis=OVER[over])
+    assert (ends[0] == low).all()
+    assert (ends[1] == 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("rule", "over", "expected"),
+    [
+        ("mean", "auto", "bin"),
+        ("mean_var", "auto", "bin"),
+        ("minmax", "auto", "all"),
+        ("minmax01", "auto", "all"),
+        *((rule, over, over) for rule in ("mean", "minmax01") for over in ("bin", "all")),
+    ],
+)
+def test_what_an_item_is_normalised_over(rule: str, over: str, expected: str) -> None:
+    """Left to the rule, moments are those of each band and ends those of all; else as is said."""
+    changes = {"scale.utt_norm": rule, "scale.utt_over": over}
+    (stage,) = FrontEnd(MelConfig().updated(LOG | changes)).item_stages
+    assert isinstance(stage, UtteranceMeanVar | UtteranceMinMax)
+    assert stage.over == expected
+
+
+@pytest.mark.parametrize("over", OVER)
+def test_what_never_varies_becomes_the_lowest(over: Any) -> None:
+    """No division by zero: one frame, a constant band or item is 0, or the low end of the range."""
+    mean_var = UtteranceMeanVar(divide=True, over=over, ddof=1, eps=0.0, eps_mode="std")
     for rows in (torch.full((1, 2), 3.0), torch.full((9, 2), 3.0)):
-        assert stage.of_whole(rows).abs().max() == 0
+        assert (mean_var.of_whole(rows) == 0).all()
+        assert (UtteranceMinMax(0.0, over=over).of_whole(rows) == -1).all()
+        assert (UtteranceMinMax(0.0, low=0.0, over=over).of_whole(rows) == 0).all()
+
+
+def test_one_number_has_no_variance() -> None:
+    """One frame of one band, over all: the divisor N - 1 is not 0."""
+    stage = UtteranceMeanVar(divide=True, over="all", ddof=1, eps=1e-8, eps_mode="std")
+    assert stage.of_whole(torch.tensor([[5.0]])).tolist() == [[0.0]]
 
 
 def test_the_tail_is_left_out_of_the_statistics() -> None:
