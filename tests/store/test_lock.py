@@ -837,10 +837,8 @@ def test_a_child_does_not_hold_it(path: Path) -> None:
         "from melcli.store.lock import Lock\n"
         "lock = Lock(Path(sys.argv[1]))\n"
         "lock.acquire()\n"
-        "child = os.fork()\n"
-        "if not child:\n"
-        "    time.sleep(60)\n"
-        "print(child, flush=True)\n"
+        "if not os.fork():\n"
+        "    print(os.getpid(), flush=True)\n"  # it is on its way once it says so itself
         "time.sleep(60)\n"
     )
     command = [sys.executable, "-c", code, str(path)]
