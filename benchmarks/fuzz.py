@@ -242,7 +242,7 @@ class ReadPath:
         waveforms.PIECE_BYTES = piece_bytes
         plan = make_plan(Selection(paths=(path,)))
         worker = Worker(plan, engine, OutputConfig(long=long), self._folder, reads_ahead=False)
-        [result], _ = worker(Batch((0,), 0, ends_segment=True))
+        [result] = worker(Batch((0,), 0, ends_segment=True)).results
         outcome = result.outcome
         if isinstance(outcome, Done):
             return [b"".join(step.tobytes() for step in rows) for rows in result.rows]

@@ -896,8 +896,8 @@ class StoreContract:
             assert str(caught.value).splitlines()[1:] == [
                 "  mel.n_mels: 4 in the output, 8 asked for",
                 "  frame.hop_length: 160 in the output, not set asked for",
-                "  dtype: float32 in the output, float16 asked for",
                 "  frame.n_fft: not set in the output, 512 asked for",
+                "  dtype: float32 in the output, float16 asked for",
             ]
             assert caught.value.remedy == "choose another -o, or pass --overwrite"
             extract(path, header, self.INPUTS)

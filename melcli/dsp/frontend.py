@@ -50,7 +50,8 @@ from melcli.dsp.waveform import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from melcli.config import MelConfig
+    from melcli.config import MelConfig, Scale
+    from melcli.statistics.normalize import Normalization
 
 _BLOCKS = {"cpu": (1 << 19, 32, 256), "cuda": (1 << 23, 512, 8192)}
 """For each kind of device: samples that a block should hold, and the fewest and most rows."""
@@ -136,17 +137,25 @@ def _level_stages(config: MelConfig) -> Iterator[Stage]:
         yield Scaling(scale.shift, scale.scale)
     if scale.clip is not None:
         yield Clip(*scale.clip)
-    if scale.utt_norm == "minmax":
-        yield UtteranceMinMax(scale.utt_eps)
+    yield from _utterance_stages(scale)
+    if scale.tail_mask != "none":
+        yield OverwriteTail(scale.tail_value)
+
+
+def _utterance_stages(scale: Scale) -> Iterator[Stage]:
+    is_minmax = scale.utt_norm in {"minmax", "minmax01"}
+    over = ("all" if is_minmax else "bin") if scale.utt_over == "auto" else scale.utt_over
+    if is_minmax:
+        low = -1.0 if scale.utt_norm == "minmax" else 0.0
+        yield UtteranceMinMax(scale.utt_eps, low=low, over=over)
     elif scale.utt_norm != "none":
         yield UtteranceMeanVar(
             divide=scale.utt_norm == "mean_var",
+            over=over,
             ddof=scale.utt_ddof,
             eps=scale.utt_eps,
             eps_mode=scale.utt_eps_mode,
         )
-    if scale.tail_mask != "none":
-        yield OverwriteTail(scale.tail_value)
 
 
 def _shape_stages(config: MelConfig) -> Iterator[Stage]:
@@ -171,12 +180,15 @@ class FrontEnd(nn.Module):
 
     Args:
         config: The front end.
+        scaler: What its rows are normalised by, last of all.
     """
 
-    def __init__(self, config: MelConfig) -> None:
+    def __init__(self, config: MelConfig, scaler: Normalization | None = None) -> None:
         super().__init__()
         self.config = config
         stages = list(compile_stages(config))
+        if scaler is not None:
+            stages.append(Scaling(scaler.shift, scaler.scale))
         by_item = next((i for i, s in enumerate(stages) if s.scope == "item"), len(stages))
         wave = config.wave
         self.frame_dither = wave.dither if wave.dither_scope == "frame" else 0.0

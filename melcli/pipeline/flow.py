@@ -20,31 +20,31 @@ from melcli.pipeline.batching import most_under_way
 from melcli.pipeline.pools import time_limit
 from melcli.pipeline.processes import Processes, WorkerDiedError, signal_name
 from melcli.pipeline.stopwatch import Times
-from melcli.pipeline.worker import failed
+from melcli.pipeline.worker import Worked, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from melcli.pipeline.batching import Batch, Budget
     from melcli.pipeline.plan import Plan
-    from melcli.pipeline.pools import Pool, Pools, Results
+    from melcli.pipeline.pools import Pool, Pools
 
 _MOST_KILLED: Final = 3
 """So many inputs in a row whose process was killed, and the machine is the reason."""
 
 
 class _Promise(Protocol):
-    def result(self) -> Results: ...
+    def result(self) -> Worked: ...
 
 
 class _Settled:
     """A result that is known already."""
 
-    def __init__(self, results: Results) -> None:
-        self._results = results
+    def __init__(self, worked: Worked) -> None:
+        self._worked = worked
 
-    def result(self) -> Results:
-        return self._results
+    def result(self) -> Worked:
+        return self._worked
 
 
 class WorkersKilledError(DeviceError):
@@ -82,8 +82,8 @@ class Flow:
         if not isinstance(pool, Processes):
             self._deaths = self._tried(sorted(suspects))
 
-    def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Results]]:
-        """Results in the order of the batches, with a bounded number under way.
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Worked]]:
+        """What came of each batch, in order, with a bounded number under way.
 
         A slow writer is asked for the next result later, so nothing new is begun meanwhile.
 
@@ -113,9 +113,9 @@ class Flow:
         self._begin([self._plan.id(index) for index in batch.indices])
         return self._pool.submit(batch)
 
-    def _finished(self, batch: Batch, promise: _Promise) -> Iterator[tuple[Batch, Results]]:
+    def _finished(self, batch: Batch, promise: _Promise) -> Iterator[tuple[Batch, Worked]]:
         try:
-            results = promise.result()
+            worked = promise.result()
         except WorkerDiedError as death:
             if len(batch.indices) > 1:
                 with self._pools.processes(1) as pool:
@@ -139,9 +139,9 @@ class Flow:
             yield batch, self._failed(batch, cause, f"report it, please; {LEAVE_OUT}")
         else:
             self._n_killed = 0
-            yield batch, results
+            yield batch, worked
 
-    def _died(self, batch: Batch, death: WorkerDiedError) -> Results:
+    def _died(self, batch: Batch, death: WorkerDiedError) -> Worked:
         self._n_killed = self._n_killed + 1 if death.signal_number == signal.SIGKILL else 0
         if death.limit is not None:
             cause = f"was not done in {death.limit:,.0f} s"
@@ -153,9 +153,9 @@ class Flow:
         how = "" if by is None else f" ({signal_name(by)})"
         return self._failed(batch, f"ends the process that works on it{how}", LEAVE_OUT)
 
-    def _failed(self, batch: Batch, cause: str, remedy: str) -> Results:
+    def _failed(self, batch: Batch, cause: str, remedy: str) -> Worked:
         [index] = batch.indices
-        return [failed(self._plan[index], cause, remedy)], Times()
+        return Worked([failed(self._plan[index], cause, remedy)], Times())
 
     def _tried(self, suspects: list[int]) -> dict[int, str]:
         """Find those that end a process, by decoding them in one that may be ended."""

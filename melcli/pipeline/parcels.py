@@ -5,25 +5,31 @@ from __future__ import annotations
 import mmap
 import os
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from melcli.pipeline.processes import Parcel
 from melcli.pipeline.spool import RowSpool
-from melcli.pipeline.stopwatch import Stopwatch, Times
-from melcli.pipeline.worker import Result
+from melcli.pipeline.stopwatch import Stopwatch
+from melcli.pipeline.worker import Result, Worked
 from melcli.store.records import Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TypeAlias
+
+    import torch
 
     from melcli.config import OutputConfig
     from melcli.pipeline.batching import Batch
     from melcli.pipeline.plan import Plan
-    from melcli.pipeline.worker import Worker
-    from melcli.store.records import Array, Item, Outcome
+    from melcli.pipeline.stopwatch import Times
+    from melcli.statistics.fitted import Statistics
+    from melcli.store.records import Array, Failed, Item, Outcome
+
+    _Read: TypeAlias = Callable[[int, int], Iterable[Array]]
 
 _STEP_BYTES = 4 << 20
 """Rows of a long item that are read at once."""
@@ -31,8 +37,27 @@ _STEP_BYTES = 4 << 20
 _TRAY_BYTES = 4 << 20
 """Rows of a batch that need no file: those of nearly every batch."""
 
-_Content: TypeAlias = "tuple[Sequence[Outcome], Times, int]"
-_Read: TypeAlias = "Callable[[int, int], Iterable[Array]]"
+
+class Work(Protocol):
+    """What a worker does with a batch."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    def __call__(self, batch: Batch) -> Worked:
+        """What comes of the batch."""
+
+
+class _Content(NamedTuple):
+    """What is pickled of a batch."""
+
+    outcomes: Sequence[Outcome]
+    times: Times
+    n_rows: int
+    """On the tray or in the file; none where only their statistics were asked for."""
+    statistics: Statistics | None
+    beside: Sequence[Failed]
 
 
 class Parcels:
@@ -53,7 +78,7 @@ class Parcels:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: Work,
         plan: Plan,
         row_shape: tuple[int, ...],
         out: OutputConfig,
@@ -75,10 +100,12 @@ class Parcels:
 
     def wrap(self, batch: Batch, number: int) -> Parcel:
         """Do the work, in the process that does it."""
-        results, times = self._worker(batch)
+        results, times, statistics, beside = self._worker(batch)
         watch = Stopwatch()
         outcomes = [result.outcome for result in results]
-        n_rows = sum(item.n_rows for outcome in outcomes for item in _items(outcome))
+        n_rows = sum(
+            item.n_rows for result in results if result.rows for item in _items(result.outcome)
+        )
         pieces = (rows for result in results for item in result.rows for rows in item)
         fd = -1
         if n_rows <= self._tray_rows:
@@ -93,13 +120,13 @@ class Parcels:
             fd = os.dup(spool.fd)
         watch.lap("mel")
         times.add(watch.times)
-        content: _Content = (outcomes, times, n_rows)
+        content = _Content(outcomes, times, n_rows, statistics, beside)
         return Parcel(content, fd)
 
-    def unwrap(self, batch: Batch, number: int, parcel: Parcel) -> tuple[list[Result], Times]:
+    def unwrap(self, batch: Batch, number: int, parcel: Parcel) -> Worked:
         """What `wrap` made of the batch, in the process that writes it."""
         content: _Content = parcel.content
-        outcomes, times, n_rows = content
+        outcomes, times, n_rows, statistics, beside = content
         if parcel.fd < 0:
             read = self._on_tray(number)
         else:
@@ -108,11 +135,11 @@ class Parcels:
         results, first = [], 0
         for index, outcome in zip(batch.indices, outcomes, strict=True):
             rows = []
-            for item in _items(outcome):
+            for item in _items(outcome) if n_rows else ():
                 rows.append(read(first, first + item.n_rows))
                 first += item.n_rows
             results.append(Result(self._plan[index], outcome, rows))
-        return results, times
+        return Worked(results, times, statistics, beside)
 
     def _on_tray(self, number: int) -> _Read:
         tray = self._trays[number % len(self._trays)]

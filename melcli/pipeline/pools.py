@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
     from melcli.config import MelConfig, OutputConfig
     from melcli.pipeline.batching import Batch
+    from melcli.pipeline.parcels import Work
     from melcli.pipeline.plan import Plan
-    from melcli.pipeline.stopwatch import Times
-    from melcli.pipeline.worker import Result, Worker
+    from melcli.pipeline.worker import Worked
 
-Results: TypeAlias = "tuple[list[Result], Times]"
-Pool: TypeAlias = "Workers[Batch, Results] | Processes[Batch, Results]"
+Pool: TypeAlias = "Workers[Batch, Worked] | Processes[Batch, Worked]"
 
 PATIENCE_SECONDS = 300.0
 PATIENCE_BYTES_A_SECOND = 20_000
@@ -53,12 +52,12 @@ class Pools:
     """
 
     def __init__(
-        self, worker: Worker, plan: Plan, config: MelConfig, out: OutputConfig, folder: Path
+        self, worker: Work, plan: Plan, config: MelConfig, out: OutputConfig, folder: Path
     ) -> None:
         self._worker, self._plan = worker, plan
         self._config, self._out, self._folder = config, out, folder
 
-    def processes(self, n_processes: int) -> Processes[Batch, Results]:
+    def processes(self, n_processes: int) -> Processes[Batch, Worked]:
         """Forked processes."""
         n_trays = most_under_way(n_processes) + 1
         row_shape = self._config.row_shape

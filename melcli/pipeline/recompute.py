@@ -17,6 +17,7 @@ from melcli.pipeline.batching import Batch
 from melcli.pipeline.device import choose_device, machine_record, set_for_a_run
 from melcli.pipeline.engine import Engine
 from melcli.pipeline.report import plural
+from melcli.pipeline.rescale import UNDONE
 from melcli.pipeline.sample import Sample, inputs_of, source_of
 from melcli.pipeline.tolerance import Tolerance, other_bits
 from melcli.pipeline.worker import Worker
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from melcli.config.run import LongRule
+    from melcli.statistics.normalize import Normalization
     from melcli.store.protocols import Reader
     from melcli.store.records import Array
 
@@ -79,7 +81,11 @@ class Recomputation:
             if there.get(key) != here.get(key)
         }
         self._config = MelConfig.from_toml(header.config)
-        self.tolerance = Tolerance.of(self._config) if self.machine_differences else None
+        self._is_undone = UNDONE in header.settings
+        self.tolerance: Tolerance | None = None
+        if self.machine_differences or self._is_undone:
+            rule = Tolerance.of(self._config)
+            self.tolerance = rule.after_undoing() if self._is_undone else rule
         self.sample = Sample.of(reader, audio_root, sample)
         self.failed: list[Failed] = []
         self.n_compared = self.n_differing = 0
@@ -104,10 +110,10 @@ class Recomputation:
             compute, compute_levels = self._workers()
             for index, position, stored in self._wanted():
                 batch = Batch((index,), 0, ends_segment=True)
-                [(_, fresh, rows)], _ = compute(batch)
+                [(_, fresh, rows, _)] = compute(batch).results
                 levels: Sequence[Iterable[Array]] = rows
                 if compute_levels and isinstance(fresh, Done):  # whose items are the same
-                    [(_, fresh, levels)], _ = compute_levels(batch)
+                    [(_, fresh, levels, _)] = compute_levels(batch).results
                 # Read again if it changed just now; then it says nothing, as if changed before.
                 if (fresh.source_size, fresh.source_mtime_ns) != source_of(stored):
                     self.sample.leave_out(stored.id, "changed")
@@ -124,19 +130,26 @@ class Recomputation:
     def _workers(self) -> tuple[Worker, Worker | None]:
         """What computes the rows, and what the levels of their bins, where those are others.
 
-        A log mel is a level until it is scaled, by its mean and deviation for one.
+        A log mel is a level until it is scaled, by its mean and deviation for one. No number that
+        a scaler made is one.
         """
         header = self._reader.header
         long = _LONG_RULES.get(header.settings.get("long", ""), "error")
-        worker = self._worker(self._config, OutputConfig(dtype=header.dtype, long=long))
-        unscaled = replace(self._config, scale=Scale())
-        has_levels = self.tolerance is not None and self.tolerance.depth is not None
-        if not has_levels or unscaled == self._config:
+        out = OutputConfig(dtype=header.dtype, long=long)
+        worker = self._worker(self._config, out, header.scaler)
+        plain = self._config
+        if self.tolerance is not None and self.tolerance.depth is not None:
+            plain = replace(plain, scale=Scale())
+        is_plain = plain == self._config and header.scaler is None
+        if self.tolerance is None or is_plain:
             return worker, None
-        return worker, self._worker(unscaled, OutputConfig(long=long))
+        return worker, self._worker(plain, OutputConfig(long=long))
 
-    def _worker(self, config: MelConfig, out: OutputConfig) -> Worker:
-        engine, folder = Engine(FrontEnd(config).to(self._device)), Path(tempfile.gettempdir())
+    def _worker(
+        self, config: MelConfig, out: OutputConfig, scaler: Normalization | None = None
+    ) -> Worker:
+        engine = Engine(FrontEnd(config, scaler).to(self._device))
+        folder = Path(tempfile.gettempdir())
         return Worker(self.sample.plan, engine, out, folder, reads_ahead=available_cores() > 1)
 
     def _wanted(self) -> Iterator[tuple[int, int, Done]]:
@@ -186,6 +199,8 @@ class Recomputation:
     ) -> str:
         rule = self.tolerance
         peak = rule.peak(levels) if rule else 0.0
+        scaler = self._reader.header.scaler
+        unit = 1.0 if scaler is None else scaler.scale
         start = at = int(self._reader.items["start"][position])
         first, n_differing, largest = 0, 0, 0.0
         pairs = ((r, r) for r in rows) if levels is rows else zip(rows, levels, strict=True)
@@ -193,7 +208,7 @@ class Recomputation:
             stored = self._reader.rows(at, at + len(computed))
             fresh = np.ascontiguousarray(computed, stored.dtype)
             differ, apart = (
-                rule.judge(stored, fresh, level, peak) if rule else other_bits(stored, fresh)
+                rule.judge(stored, fresh, level, peak, unit) if rule else other_bits(stored, fresh)
             )
             differing = np.flatnonzero(differ.reshape(len(stored), -1).any(axis=1))
             if len(differing) and not n_differing:
@@ -249,4 +264,5 @@ class Recomputation:
             f"{key}: {there} there, {here} here"
             for key, (there, here) in self.machine_differences.items()
         )
-        return f"within {self.tolerance} ({machine})"
+        undone = "a scaler was applied and undone" if self._is_undone else ""
+        return f"within {self.tolerance} ({'; '.join(filter(None, (undone, machine)))})"

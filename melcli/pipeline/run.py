@@ -1,4 +1,4 @@
-"""The loop: workers read and compute batches, one writer takes them in order."""
+"""Audio to mels: what `melcli extract` and `melcli.extract` do."""
 
 from __future__ import annotations
 
@@ -17,31 +17,30 @@ from melcli import presets, store
 from melcli.config import MelConfig, OutputConfig, RunConfig
 from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.mel import filterbank_faults
-from melcli.errors import AudioError, MelcliError, UsageError
-from melcli.pipeline.batching import Batch, Budget, budget, make_batches, most_under_way
+from melcli.errors import AudioError, UsageError
+from melcli.pipeline.batching import Batch, budget
 from melcli.pipeline.books import Books
 from melcli.pipeline.device import choose_device, machine_record, set_for_a_run
 from melcli.pipeline.engine import Engine
-from melcli.pipeline.flow import Flow, WorkersKilledError
+from melcli.pipeline.loop import cleared_of_suspicion, compute
 from melcli.pipeline.plan import Plan, Selection, make_plan
 from melcli.pipeline.pools import Pools
 from melcli.pipeline.report import Listener, Report, Silence
 from melcli.pipeline.room import Room, room_for
-from melcli.pipeline.stopwatch import Stopwatch
 from melcli.pipeline.target import long_rule, output_path, plan_inputs
 from melcli.pipeline.worker import Worker
+from melcli.scaler.files import check_front_end
+from melcli.scaler.module import Scaler
 from melcli.store.records import STORED, Failed, Header, as_bytes
 from melcli.store.shards import SETTING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import torch
 
+    from melcli.statistics.normalize import Normalization
     from melcli.store.protocols import Writer
-
-FORK_BYTES = 32 << 20
-"""Float32 audio from which on it pays to start processes: some eight minutes at 16 kHz."""
 
 
 def extract(
@@ -49,6 +48,7 @@ def extract(
     output: str | os.PathLike[str],
     config: MelConfig | str = presets.DEFAULT,
     *,
+    scaler: Scaler | Normalization | None = None,
     out: OutputConfig | None = None,
     run: RunConfig | None = None,
     listener: Listener | None = None,
@@ -64,6 +64,7 @@ def extract(
         inputs: Files and folders, or a :class:`~melcli.pipeline.plan.Selection`.
         output: An ``.h5`` file, or a folder of ``.npy`` files (existing, or ending in ``/``).
         config: A front end, its name, or the path of its file.
+        scaler: Normalises every row: a :class:`melcli.Scaler` that was fitted to this front end.
         out: What the output holds, and what becomes of one that is there.
         run: How the run goes about it; changes no byte of the output.
         listener: Hears of every input.
@@ -75,6 +76,7 @@ def extract(
     Raises:
         UsageError: Contradicting inputs, or an output that is neither file nor folder.
         ConfigError: A front end that cannot be.
+        ScalerError: The scaler is not fitted, or is of another front end.
         NoInputError: There is no input.
         StoreError: The output has other settings, is in use, or is not melcli's.
         DeviceError: The disk is full, or there is no such device.
@@ -82,12 +84,12 @@ def extract(
     selection = as_selection(inputs)
     config = presets.load(config).config if isinstance(config, str) else config
     out, run, listener = out or OutputConfig(), run or RunConfig(), listener or Silence()
-    path = output_path(output)
+    path, scaler = output_path(output), as_normalization(scaler, config)
     plan = plan_inputs(selection, path, config, out)
     report = Report(str(output), config.name or "a config of your own", inputs=len(plan))
     report.input_bytes, report.ignored = plan.total_bytes(), plan.ignored
     device = choose_device(run.device)
-    header = make_header(config, out, device, command, plan)
+    header = make_header(config, out, device, command, plan, scaler)
     accept = out.accept_different_machine
     with contextlib.closing(
         store.open_writer(path, header, accept_different_machine=accept)
@@ -100,11 +102,11 @@ def extract(
             books.take_over()
             # A named front end is as its original is: nothing to choose, so nothing to warn of.
             report.warnings += [] if presets.is_named(config) else filterbank_faults(config)
-            with set_for_a_run(), _cleared_of_suspicion(writer):
-                worker = _worker(plan, config, out, run, device, path.parent)
+            with set_for_a_run(), cleared_of_suspicion(writer):
+                worker = make_worker(plan, config, out, run, device, path.parent, scaler)
                 pools = Pools(worker, plan, config, out, path.parent)
                 memory = budget(config, run.memory, run.n_workers)
-                _compute(books, pools, run, memory, room)
+                compute(books, pools, run, memory, room=room)
             if not report.stopped:
                 writer.finish(books.order(), books.positions())
         report.tick()
@@ -113,7 +115,12 @@ def extract(
 
 
 def extract_to_stream(
-    selection: Selection, stream: IO[bytes], config: MelConfig, out: OutputConfig, run: RunConfig
+    selection: Selection,
+    stream: IO[bytes],
+    config: MelConfig,
+    out: OutputConfig,
+    run: RunConfig,
+    scaler: Normalization | None = None,
 ) -> None:
     """Write the mel of one input as ``.npy``, in the config's layout.
 
@@ -127,8 +134,9 @@ def extract_to_stream(
         raise UsageError(f"standard output takes one input, not {len(plan)}", None, several)
     device = choose_device(run.device)
     with set_for_a_run():
-        worker = _worker(plan, config, out, run, device, Path(tempfile.gettempdir()))
-        [result], _ = worker(Batch((0,), 0, ends_segment=True))
+        folder = Path(tempfile.gettempdir())
+        worker = make_worker(plan, config, out, run, device, folder, scaler)
+        [result] = worker(Batch((0,), 0, ends_segment=True)).results
         outcome, rows = result.outcome, [np.concatenate(list(pieces)) for pieces in result.rows]
     if isinstance(outcome, Failed):
         raise AudioError(outcome.cause, plan[0].name, outcome.remedy)
@@ -153,8 +161,29 @@ def as_selection(
     return Selection(paths=tuple(inputs))
 
 
+def as_normalization(
+    scaler: Scaler | Normalization | None, config: MelConfig
+) -> Normalization | None:
+    """What a scaler does to rows of a front end.
+
+    Raises:
+        ScalerError: It is not fitted, or is of another front end.
+    """
+    if scaler is None:
+        return None
+    if isinstance(scaler, Scaler):
+        scaler = scaler.normalization
+    check_front_end(scaler.statistics, config, "the scaler")
+    return scaler
+
+
 def make_header(
-    config: MelConfig, out: OutputConfig, device: torch.device, command: str, plan: Plan
+    config: MelConfig,
+    out: OutputConfig,
+    device: torch.device,
+    command: str,
+    plan: Plan,
+    scaler: Normalization | None = None,
 ) -> Header:
     """What the output is, known before its first row."""
     shard = {} if plan.shard is None else {SETTING: str(plan.shard)}
@@ -166,6 +195,7 @@ def make_header(
             "long": long_rule(config, out),
             "store_layout": out.store_layout,
             **shard,
+            **({} if scaler is None else scaler_settings(scaler)),
         },
         machine=machine_record(device),
         command=command,
@@ -177,44 +207,27 @@ def make_header(
         transpose=config.out.layout == "mel_time",
         overwrite=out.overwrite,
         inputs_digest=plan.inputs_digest,
+        scaler=scaler,
     )
 
 
-def _worker(
+def scaler_settings(scaler: Normalization) -> dict[str, str]:
+    """What an output's settings say of its scaler: outputs of two scalers are not mixed."""
+    return {"normalize": scaler.rule, "over": scaler.over, "scaler": scaler.digest[:16]}
+
+
+def make_worker(
     plan: Plan,
     config: MelConfig,
     out: OutputConfig,
     run: RunConfig,
     device: torch.device,
     folder: Path,
+    scaler: Normalization | None = None,
 ) -> Worker:
-    engine = Engine(FrontEnd(config).to(device))
+    """What reads the inputs of a plan and computes them."""
+    engine = Engine(FrontEnd(config, scaler).to(device))
     return Worker(plan, engine, out, folder, reads_ahead=run.n_workers > 1)
-
-
-@contextlib.contextmanager
-def _cleared_of_suspicion(writer: Writer) -> Iterator[None]:
-    """Tell the store that the run ended for no input's fault; of a bug one may be the reason."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, MelcliError):
-            writer.clear_suspicion()
-        raise
-    except BaseException:
-        writer.clear_suspicion()
-        raise
-    writer.clear_suspicion()
-
-
-def _is_much(books: Books) -> bool:
-    """Whether there is as much to do as starting processes takes."""
-    n_bytes = 0
-    for _, decoded in books.todo():
-        n_bytes += decoded
-        if n_bytes >= FORK_BYTES:
-            return True
-    return False
 
 
 def _room(books: Books, path: Path, config: MelConfig, out: OutputConfig) -> Room:
@@ -227,58 +240,6 @@ def _room(books: Books, path: Path, config: MelConfig, out: OutputConfig) -> Roo
         books.report.warnings.append(warning)
         books.listener.warned(warning)
     return room
-
-
-def _compute(books: Books, pools: Pools, run: RunConfig, memory: Budget, room: Room) -> None:
-    """Run every batch through the workers and write it, in order, until done or stopped."""
-    report, limit = books.report, run.failure_limit(books.report.inputs)
-    watch = Stopwatch()
-
-    def beyond_limit() -> bool:
-        return limit is not None and report.failed >= limit
-
-    if beyond_limit():
-        report.stopped = _stopped_by(run, report)
-        return
-    report.n_workers = run.n_workers
-    suspects, begin = books.suspects(), books.writer.begin_inputs
-    report.suspects = len(suspects)
-    pool = pools.best(run.n_workers, is_worth_forking=bool(suspects) or _is_much(books))
-    flow = Flow(books.plan, pool, pools, memory, run.n_workers, begin, suspects)
-    under_way = most_under_way(run.n_workers)
-    batches = make_batches(books.todo(), memory.batch_bytes, suspects, under_way)
-    n_sources, written = 0, books.writer.n_bytes_written
-    with pool:
-        try:
-            for batch, (results, times) in flow(batches):
-                watch.start()
-                report.times.add(times)
-                books.enter_new(results, beyond_limit)
-                n_sources += sum(map(books.plan.size, batch.indices))
-                if batch.ends_segment or beyond_limit():
-                    books.writer.commit()
-                    written, before = books.writer.n_bytes_written, written
-                    if warning := room.check_segment(n_sources, written - before):
-                        books.listener.warned(warning)
-                    n_sources = 0
-                watch.lap("write")
-                report.tick()
-                books.listener.advanced(report)
-                if beyond_limit():
-                    report.stopped = _stopped_by(run, report)
-                    break
-        except WorkersKilledError:
-            books.writer.commit()  # what these failed of is not tried again
-            raise
-    report.times.add(watch.times)
-
-
-def _stopped_by(run: RunConfig, report: Report) -> str:
-    rule = "--strict" if run.strict else f"--max-failures {run.max_failures}"
-    return (
-        f"{report.failed:,} failed, and {rule} says to stop; what is done is kept: "
-        "mend them and add --retry-failed, or allow more failures"
-    )
 
 
 def _output_bytes(path: Path, writer: Writer) -> int:

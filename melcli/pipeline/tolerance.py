@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,10 +32,12 @@ class Tolerance:
     Args:
         allowed: The largest difference, or the share.
         depth: What 100 dB are in a log mel before it is scaled; None without a logarithm.
+        is_undone: A scaler was applied and undone: numbers were rounded as others of their size.
     """
 
     allowed: float
     depth: float | None
+    is_undone: bool = False
 
     @classmethod
     def of(cls, config: MelConfig) -> Tolerance:
@@ -51,6 +53,10 @@ class Tolerance:
         one_decade = math.log(10) if config.log.log == "ln" else 1.0
         return cls(allowed, 5 * one_decade * exponent * abs(config.log.log_mult))
 
+    def after_undoing(self) -> Tolerance:
+        """The one of rows that were normalised, and are not any more."""
+        return replace(self, is_undone=True)
+
     def __str__(self) -> str:
         if self.depth is None:
             return f"{self.allowed:g} of the largest value of each item"
@@ -62,11 +68,28 @@ class Tolerance:
         return max(float(end.max()) for end in ends)
 
     def judge(
-        self, stored: Array, fresh: Array, level: Array, peak: float
+        self,
+        stored: Array,
+        fresh: Array,
+        level: Array,
+        peak: float,
+        unit: Array | float = 1.0,
     ) -> tuple[npt.NDArray[np.bool_], float]:
-        """Which numbers lie too far apart, and the largest difference of all that count."""
+        """Which numbers lie too far apart, and the largest difference of all that count.
+
+        Args:
+            stored: Of an output.
+            fresh: Computed again.
+            level: The same before anything was scaled.
+            peak: What `peak` says of their item.
+            unit: What the scaler divided by: differences are told in the front end's own unit.
+        """
         exact = stored.astype(np.float64)
-        apart, rounding = np.abs(exact - fresh), np.finfo(stored.dtype).eps * np.abs(exact)
+        apart = np.abs(exact - fresh) * unit
+        size = np.abs(exact)
+        if self.is_undone:
+            size = 4 * size.max(initial=0.0)  # it lay up to twice as far off, and was rounded twice
+        rounding = np.finfo(stored.dtype).eps * size * unit
         if self.depth is None:
             counts, allowed = np.ones(stored.shape, np.bool_), self.allowed * peak
         else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from melcli.pipeline.batching import Batch
     from melcli.pipeline.engine import Engine
     from melcli.pipeline.plan import Plan, PlannedInput
+    from melcli.statistics.fitted import Statistics
     from melcli.store.records import Array, Outcome
 
 _STEP_BYTES = 4 << 20
@@ -46,11 +47,29 @@ class Result(NamedTuple):
         planned: The input.
         outcome: Done, or failed.
         rows: For each item its rows, in pieces.
+        lows: For each item its least number.
     """
 
     planned: PlannedInput
     outcome: Outcome
     rows: Sequence[Iterable[Array]]
+    lows: Sequence[float] = ()
+
+
+class Worked(NamedTuple):
+    """What came of a batch.
+
+    Args:
+        results: What became of each input.
+        times: What that took.
+        statistics: Of all their rows, if they were asked for instead of the rows.
+        beside: Items that cannot be used, of inputs that can.
+    """
+
+    results: list[Result]
+    times: Times
+    statistics: Statistics | None = None
+    beside: Sequence[Failed] = ()
 
 
 class Worker:
@@ -77,7 +96,7 @@ class Worker:
         """Where it computes."""
         return self._engine.device
 
-    def __call__(self, batch: Batch) -> tuple[list[Result], Times]:
+    def __call__(self, batch: Batch) -> Worked:
         """What became of each input, and what that took."""
         watch = Stopwatch()
         with torch.inference_mode():
@@ -92,7 +111,7 @@ class Worker:
                 else:
                     results.append(found)
             watch.lap("mel")
-        return results, watch.times
+        return Worked(results, watch.times)
 
     def _rows(self, waveforms: list[Tensor]) -> Iterator[Tensor | None]:
         """The rows of each waveform, computed together as far as the memory is meant to go.
@@ -165,13 +184,16 @@ class Worker:
         """The outcome of an input with these items; None if a GPU had no room for one."""
         if made is None:
             return failed(planned, NO_ROOM, NO_ROOM_REMEDY)
+        lows = []
         for _, rows in made:
-            problem = _numeric_problem(rows.blocks(self._step), self._out.dtype)
-            if problem is not None:
+            low, high = _ends(rows.blocks(self._step))
+            if problem := _numeric_problem(low, high, self._out.dtype):
                 return failed(planned, *problem)
+            lows.append(low)
         items = tuple(item for item, _ in made)
         arrays = [_Arrays(rows, self._step, self._dtype) for _, rows in made]
-        return Result(planned, Done(planned.id, planned.size, planned.mtime_ns, items), arrays)
+        done = Done(planned.id, planned.size, planned.mtime_ns, items)
+        return Result(planned, done, arrays, lows)
 
 
 class _Arrays:
@@ -212,14 +234,22 @@ def failed(planned: PlannedInput, cause: str, remedy: str | None) -> Result:
     return Result(planned, outcome, ())
 
 
-def _numeric_problem(steps: Iterable[Tensor], dtype: str) -> tuple[str, str] | None:
-    """What is wrong with the numbers of a mel: a cause and a remedy."""
-    largest = 0.0
+def _ends(steps: Iterable[Tensor]) -> tuple[float, float]:
+    """The least and the largest number of a mel; NaN if it holds one."""
+    least, largest = math.inf, -math.inf
     for step in steps:
         low, high = (float(end) for end in torch.aminmax(step))
         if not (math.isfinite(low) and math.isfinite(high)):
-            return "its mel holds NaN or infinite values", "look at its samples: they are huge"
-        largest = max(largest, -low, high)
+            return math.nan, math.nan
+        least, largest = min(least, low), max(largest, high)
+    return least, largest
+
+
+def _numeric_problem(low: float, high: float, dtype: str) -> tuple[str, str] | None:
+    """What is wrong with the numbers of a mel, given its ends: a cause and a remedy."""
+    if math.isnan(low):
+        return "its mel holds NaN or infinite values", "look at its samples: they are huge"
+    largest = max(-low, high)
     if dtype == "float16" and largest >= _FLOAT16_ENDS:
         return f"its mel reaches {largest:.6g}, float16 ends at 65504", "--dtype float32"
     return None

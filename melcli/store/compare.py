@@ -22,13 +22,29 @@ def differences(found: Header, asked: Header) -> list[str]:
     Two configs with one digest are the same config, however they are written down. The command,
     the date and the machine do not count here.
     """
-    old, new = _facts(found), _facts(asked)
+    lines = list(_lines(_facts(found), _facts(asked)))
     if found.config_digest != asked.config_digest:
-        configs = [dict(_flat(_parsed(header.config))) for header in (found, asked)]
-        if configs[0] == configs[1]:
-            configs = [{"config_digest": header.config_digest} for header in (found, asked)]
-        old, new = configs[0] | old, configs[1] | new
-    return list(_lines(old, new))
+        old, new = ({"config_digest": header.config_digest} for header in (found, asked))
+        lines[:0] = config_differences(found.config, asked.config) or _lines(old, new)
+    return lines
+
+
+def config_differences(
+    found: str, asked: str, *, there: str = "in the output", here: str = "asked for"
+) -> list[str]:
+    """List, key by key, what differs between two front ends, given as TOML.
+
+    Args:
+        found: That of an output, or of a scaler. One that is not TOML has no keys.
+        asked: The other one.
+        there: Where the first is from, in words.
+        here: Likewise the second.
+
+    >>> config_differences("[mel]\\nn_mels = 80", "[mel]\\nn_mels = 64")
+    ['mel.n_mels: 80 in the output, 64 asked for']
+    """
+    old, new = (_settings(config) for config in (found, asked))
+    return list(_lines(old, new, there, here))
 
 
 def machine_differences(found: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
@@ -87,10 +103,10 @@ def _facts(header: Header) -> dict[str, object]:
     }
 
 
-def _parsed(config: str) -> dict[str, Any]:
+def _settings(config: str) -> dict[str, object]:
     try:
-        return tomllib.loads(config)
-    except tomllib.TOMLDecodeError:
+        return dict(_flat(tomllib.loads(config)))
+    except (tomllib.TOMLDecodeError, RecursionError):  # tables in tables, a thousand deep
         return {}
 
 
@@ -102,8 +118,13 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
             yield f"{prefix}{key}", value
 
 
-def _lines(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+def _lines(
+    old: Mapping[str, object],
+    new: Mapping[str, object],
+    there: str = "in the output",
+    here: str = "asked for",
+) -> Iterator[str]:
     for key in [*old, *(key for key in new if key not in old)]:
-        there, asked = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
-        if there != asked:
-            yield f"{key}: {there} in the output, {asked} asked for"
+        found, asked = old.get(key, _NOT_SET), new.get(key, _NOT_SET)
+        if found != asked:
+            yield f"{key}: {found} {there}, {asked} {here}"

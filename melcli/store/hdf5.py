@@ -35,7 +35,7 @@ from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_i
 from melcli.store.rows import HEADER_PAGE, RowFile, blocks
 from melcli.store.scratch import Scratch
 from melcli.store.signals import HeldSignals
-from melcli.store.writer import Selection, StoreWriter
+from melcli.store.writer import StoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from melcli.store.journal import Segment
     from melcli.store.records import Array, Item, Outcome
+    from melcli.store.selection import Selection
 
 FORMAT, FORMAT_VERSION = "melcli", 1
 _ALIGN_FROM = 1 << 16  # larger than any block of metadata, so that only rows are aligned
@@ -52,6 +53,7 @@ _TEXT = h5py.string_dtype()
 _HEADER_TEXTS = ("melcli_version", "config", "config_digest", "command", "created", "dtype")
 _HEADER_GROUPS = ("settings", "machine")
 _POSITION = "position"
+_SCALER = "scaler"
 ITEM_TEXTS = ("id", "notes")
 FAILURE_TEXTS = ("id", "cause", "remedy")
 SOURCE = ("source_size", "source_mtime_ns")
@@ -376,9 +378,16 @@ def _write_header(file: h5py.File, header: Header) -> None:
     for group in _HEADER_GROUPS:
         for key, value in sorted(getattr(header, group).items()):
             attributes[f"{group}_{key}"] = printable(value)
+    if header.scaler is not None:
+        scaler = file.create_group(_SCALER)
+        for name, value in header.scaler.to_record().items():
+            if isinstance(value, list):
+                scaler.create_dataset(name, data=np.array(value), track_times=False)
+            else:
+                scaler.attrs[name] = value
 
 
-def _read_header(file: h5py.File) -> Header:
+def _read_header(file: h5py.File, scaler: Mapping[str, Any] | None) -> Header:
     attributes = file.attrs
     record: dict[str, Any] = {name: attributes[name] for name in _HEADER_TEXTS}
     record["inputs_digest"] = attributes.get("inputs_digest", "")
@@ -391,6 +400,8 @@ def _read_header(file: h5py.File) -> Header:
             for name in attributes
             if name.startswith(prefix)
         }
+    if scaler is not None:
+        record["scaler"] = scaler
     return Header.from_record(record | {"transpose": False, "overwrite": False})
 
 
@@ -452,7 +463,7 @@ class Hdf5Reader(StoreReader):
             raise StoreError("is not an output of melcli", self.path, "choose another name")
         if (version := file.attrs["format_version"]) != FORMAT_VERSION:
             raise StoreError(f"has format version {version}", self.path, "use a newer melcli")
-        self.header = _read_header(file)
+        self.header = _read_header(file, self._scaler())
         n_items, n_failures = (len(self._plain(f"{group}/id")) for group in ("items", "failures"))
         self._texts_of = {
             f"{group}/{name}": self._column(f"{group}/{name}", n, text=True)
@@ -479,6 +490,22 @@ class Hdf5Reader(StoreReader):
         self._place, self._n_rows = mel.id.get_offset() or 0, len(mel)
         if n_items and ((start[1:] < stop[:-1]).any() or stop[-1] > len(mel)):
             raise ValueError(f"items reach outside the {len(mel)} rows of /mel")
+
+    def _scaler(self) -> dict[str, Any] | None:
+        """Read what rows were normalised by, as the record it was written from."""
+        file = cast("h5py.File", self._file)
+        if _SCALER not in file:
+            return None
+        group = file[_SCALER]
+        record = {
+            name: getattr(value, "item", lambda v=value: v)() for name, value in group.attrs.items()
+        }
+        for name in group:
+            dataset = self._plain(f"{_SCALER}/{name}")
+            if dataset.dtype.kind not in "fi":
+                raise TypeError(f"/{_SCALER}/{name} is not of numbers")
+            record[name] = dataset[:].tolist()
+        return record
 
     def _plain(self, name: str) -> h5py.Dataset:
         """Open a dataset whose every byte lies in this file, and is as long as it says."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import chain, starmap, zip_longest
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -19,20 +18,17 @@ from melcli.config import MelConfig
 from melcli.errors import StoreError
 from melcli.store import is_hdf5, join, npy, open_reader, open_writer
 from melcli.store.compare import differences, machine_differences, merged_machine
-from melcli.store.records import Done, Failed
+from melcli.store.copying import copy_inputs, is_there
 from melcli.store.shards import SETTING, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from melcli.store.protocols import Reader, Writer
-    from melcli.store.records import Array, Header, Item, Outcome
+    from melcli.store.protocols import Reader
+    from melcli.store.records import Done, Failed, Header
 
     _Placed = tuple[float, Reader, Done | Failed, int]
-
-_SEGMENT_BYTES = 128 << 20
-_SEGMENT_INPUTS = 2048
 
 
 @dataclass(frozen=True)
@@ -94,8 +90,8 @@ def merge(
             writer = open_writer(output, header, accept_different_machine=accept)
             opened.callback(writer.close)
             # What a merge left that was killed while it finished is finished again.
-            if writer.n_kept or not _is_there(writer, readers, output):
-                _copy(writer, readers, output, advanced)
+            if not is_there(lambda: _in_order(readers), writer, output):
+                copy_inputs(_in_order(readers), writer, output, advanced)
                 writer.finish(done.id for _, done, _ in _in_order(readers))
             n_bytes = writer.n_bytes_written
         return Merged(len(readers), sum(map(len, readers)), n_failures, n_bytes)
@@ -237,65 +233,3 @@ def _in_places(readers: Iterable[Reader]) -> Iterator[_Placed]:
 def _placed(reader: Reader) -> Iterator[_Placed]:
     for place, outcome, position in reader.placed():
         yield (place if place >= 0 else inf), reader, outcome, position
-
-
-def _is_there(writer: Writer, readers: Sequence[Reader], output: Path) -> bool:
-    """Tell whether the output is there already.
-
-    Raises:
-        StoreError: Another one is.
-    """
-    if writer.is_due:
-        return False
-    in_order = [(outcome for _, outcome, _ in _in_order(readers)) for _ in range(2)]
-    ours = chain(
-        (outcome for outcome in in_order[0] if isinstance(outcome, Done)),
-        (outcome for outcome in in_order[1] if isinstance(outcome, Failed)),
-    )
-    if all(starmap(_are_same, zip_longest(writer.previous(), ours))):
-        return True
-    raise StoreError("is there, and holds other inputs", output, "pass --overwrite to replace it")
-
-
-def _are_same(one: Outcome | None, other: Outcome | None) -> bool:
-    """Compare all but checksums, which depend on how rows lie on disk."""
-    if isinstance(one, Done) and isinstance(other, Done):
-        one, other = (
-            replace(done, items=tuple(item.with_crc32(0) for item in done.items))
-            for done in (one, other)
-        )
-    return one == other
-
-
-def _copy(
-    writer: Writer, readers: Sequence[Reader], output: Path, advanced: Callable[[int], None]
-) -> None:
-    """Write every input that an earlier merge has not written."""
-    there = writer.outcomes()
-    n_inputs = n_bytes = 0
-    for number, (reader, outcome, position) in enumerate(_in_order(readers), start=1):
-        if (found := next(there, None)) is not None:
-            if not _are_same(found, outcome):
-                raise StoreError(
-                    "an unfinished merge of other shards is there", output, "pass --overwrite"
-                )
-            continue
-        items = outcome.items if isinstance(outcome, Done) else ()
-        writer.write(outcome, [_rows(reader, position + n, item) for n, item in enumerate(items)])
-        n_inputs += 1
-        n_bytes += sum(item.n_rows for item in items) * reader.header.row_bytes
-        if n_inputs >= _SEGMENT_INPUTS or n_bytes >= _SEGMENT_BYTES:
-            writer.commit()
-            n_inputs = n_bytes = 0
-        advanced(number)
-
-
-def _rows(reader: Reader, position: int, item: Item) -> Iterator[Array]:
-    """Read the rows of an item, once it is known that they are what was written."""
-    if fault := reader.fault(position):
-        raise StoreError(
-            f"{item.id}: {fault}",
-            reader.path,
-            "melcli verify names every fault; make this shard again with --overwrite",
-        )
-    yield from reader.blocks(position)

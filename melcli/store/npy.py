@@ -42,7 +42,7 @@ from melcli.store.reader import COLUMNS, StoreReader, damage, ends
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
 from melcli.store.rows import BLOCK_BYTES, rows_a_block
 from melcli.store.shards import Shard
-from melcli.store.writer import Selection, StoreWriter
+from melcli.store.writer import StoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from melcli.store.journal import Segment
     from melcli.store.records import Array, Item, Outcome
+    from melcli.store.selection import Selection
 
 FORMAT_VERSION = 1
 PARTIAL = ".melcli-partial"
@@ -57,6 +58,7 @@ _MARK = "\n# What follows was recorded by melcli.\n[melcli]\n"
 _GROUPS = ("settings", "machine")
 _NUMBERS = ("n_samples", "sample_rate", "n_channels", "channel", "crc32")
 _SOURCE = ("source_size", "source_mtime_ns")
+_SCALER = "scaler"
 POSITION = "position"
 JOURNAL = "journal.jsonl"
 _SLICE = 1024
@@ -771,7 +773,7 @@ def as_line(value: object) -> str:
 def settings_text(header: Header) -> str:
     """Give the resolved config as it is, and behind it what else there is to know."""
     record = header.as_record()
-    groups = {name: record.pop(name) for name in _GROUPS}
+    groups = {name: record.pop(name) for name in (*_GROUPS, _SCALER) if name in record}
     del record["config"], record["overwrite"]
     text = header.config + _MARK + _toml({"format_version": FORMAT_VERSION} | record)
     return text + "".join(f"\n[melcli.{name}]\n{_toml(group)}" for name, group in groups.items())

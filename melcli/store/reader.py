@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zlib
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
@@ -40,6 +41,11 @@ COLUMNS: Mapping[str, str] = {
     "source_mtime_ns": "<i8",
 }
 _SLICE = 4096
+_DAMAGES = (
+    *(OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError),
+    *(SystemError, tokenize.TokenError),  # so NumPy says of some heads of .npy
+)
+"""What the libraries raise on what is damaged."""
 
 
 def known(value: int) -> int | None:
@@ -58,7 +64,7 @@ def damage(path: Path) -> Iterator[None]:
         yield
     except MelcliError:
         raise
-    except (OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+    except _DAMAGES as error:
         fault = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise StoreError(
             f"is damaged: {fault}",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from melcli.errors import StoreError, UsageError
+from melcli.statistics.normalize import Normalization
 from melcli.store.shards import Shard
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Header:
         transpose: For ``.npy``: files have the rows axis last, ``(n_mels, n_frames)``.
         overwrite: Replaces whatever output was there; kept so that the same command resumes.
         inputs_digest: Of a shard: that of the whole list of inputs, by `melcli.store.shards`.
+        scaler: What its rows were normalised by, if they were.
     """
 
     config: str
@@ -142,6 +144,7 @@ class Header:
     transpose: bool = False
     overwrite: bool = False
     inputs_digest: str = ""
+    scaler: Normalization | None = None
 
     @property
     def shard(self) -> Shard | None:
@@ -150,7 +153,10 @@ class Header:
 
     def as_record(self) -> dict[str, Any]:
         """Give plain dicts, lists and strings, as JSON and TOML want them."""
-        record = asdict(self)
+        record = asdict(replace(self, scaler=None))
+        del record["scaler"]
+        if self.scaler is not None:
+            record["scaler"] = self.scaler.to_record()
         if not self.inputs_digest:
             del record["inputs_digest"]
         record["settings"] = dict(sorted(self.settings.items()))
@@ -186,6 +192,7 @@ class Header:
                 transpose=bool(record["transpose"]),
                 overwrite=bool(record["overwrite"]),
                 inputs_digest=_text(record.get("inputs_digest", "")),
+                scaler=_scaler(record.get("scaler"), row_shape[-1]),
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]} is missing") from error
@@ -258,6 +265,15 @@ def printable(text: str) -> str:
     'caf\\udce9 \\0'
     """
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _scaler(record: Mapping[str, Any] | None, n_bins: int) -> Normalization | None:
+    if record is None:
+        return None
+    scaler = Normalization.from_record(record)
+    if scaler.statistics.n_bins not in {1, n_bins}:
+        raise ValueError(f"a scaler of {scaler.statistics.n_bins} bins for rows of {n_bins}")
+    return scaler
 
 
 def _text(value: object) -> str:

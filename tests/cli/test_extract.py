@@ -467,8 +467,8 @@ class TestStreams:
         path = corpus.add("a.wav")
         setup = f"""
 import os
-from melcli.pipeline import run, worker
-run.FORK_BYTES = {fork_bytes}
+from melcli.pipeline import loop, worker
+loop.FORK_BYTES = {fork_bytes}
 clips_of = worker.clips_of
 def noisily(*args):
     os.write(1, b"noise")

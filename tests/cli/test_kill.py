@@ -37,8 +37,8 @@ def slowly(*args):
 worker.clips_of = slowly
 """
 IN_PROCESSES = f"""{SLOWLY}
-from melcli.pipeline import run
-run.FORK_BYTES = 0
+from melcli.pipeline import loop
+loop.FORK_BYTES = 0
 """
 OUTPUTS = [
     ("x.h5", SLOWLY, []),

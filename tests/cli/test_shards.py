@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import melcli
 from melcli.errors import StoreError, UsageError
 from melcli.pipeline.plan import Selection, make_plan
+from melcli.store import copying
 from melcli.store import merge as merging
 from melcli.store.shards import Shard, digest_of
 from melcli.store.writer import StoreWriter
@@ -354,7 +355,7 @@ class TestKilled:
         monkeypatch: pytest.MonkeyPatch, kind: str, output: str,
     ) -> None:  # fmt: skip
         """Of the disk's."""
-        monkeypatch.setattr(merging, "_SEGMENT_INPUTS", 3)
+        monkeypatch.setattr(copying, "_SEGMENT_INPUTS", 3)
         assert recordings.folder.is_dir()
         shards = extract_shards(cli, kind)
         whole = "whole.h5" if kind == "packed" else "whole/"
@@ -386,13 +387,13 @@ class TestKilled:
         self, cli: Cli, recordings: Corpus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A merge does not go on with the rows of shards that changed since."""
-        monkeypatch.setattr(merging, "_SEGMENT_INPUTS", 1)
+        monkeypatch.setattr(copying, "_SEGMENT_INPUTS", 1)
         shards = extract_shards(cli, "packed")
         with killed_at(25), suppress(Killed):
             self._merge(shards, "x.h5")
         assert Path("x.h5.partial").exists()
         recordings.add("0/0.wav", 0.3)
         shards = extract_shards(cli, "packed")
-        with pytest.raises(StoreError, match="an unfinished merge of other shards"):
+        with pytest.raises(StoreError, match="an unfinished output of other inputs"):
             self._merge(shards, "x.h5")
         assert merge(cli, shards, "x.h5", "--overwrite").exit_code == 0

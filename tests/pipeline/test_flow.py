@@ -46,12 +46,12 @@ from melcli.pipeline import pools
 pools.PATIENCE_SECONDS = 2.0
 """
 IN_PROCESSES = f"""{DECODER}{IMPATIENT}
-from melcli.pipeline import run
-run.FORK_BYTES = 0
+from melcli.pipeline import loop
+loop.FORK_BYTES = 0
 """
 IN_THREADS = f"""{DECODER}{IMPATIENT}
-from melcli.pipeline import run
-run.FORK_BYTES = 1 << 40
+from melcli.pipeline import loop
+loop.FORK_BYTES = 1 << 40
 """
 # As on a GPU, or in a program with threads: what a process of its own decodes, it decodes alike.
 NO_FORK = f"""{IN_THREADS}

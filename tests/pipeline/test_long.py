@@ -18,8 +18,7 @@ import melcli
 from melcli import OutputConfig, RunConfig, Selection, presets
 from melcli.config import MelConfig
 from melcli.errors import DeviceError
-from melcli.pipeline import batching, parcels, spool, waveforms, worker
-from melcli.pipeline import run as run_module
+from melcli.pipeline import batching, loop, parcels, spool, waveforms, worker
 from melcli.pipeline.ahead import ahead
 from melcli.store import disk
 
@@ -83,7 +82,7 @@ def test_pieces_give_the_bytes_of_the_whole(
     whole = mels(corpus.folder, tmp_path / "whole.h5", config, RunConfig(workers=2), long=long)
     small(monkeypatch)
     for fork_bytes in (0, 1 << 40):  # in processes, and in threads
-        monkeypatch.setattr(run_module, "FORK_BYTES", fork_bytes)
+        monkeypatch.setattr(loop, "FORK_BYTES", fork_bytes)
         path = tmp_path / f"pieces-{fork_bytes}.h5"
         pieces = mels(corpus.folder, path, config, RunConfig(workers=2), long=long)
         assert pieces == whole
@@ -138,7 +137,7 @@ def test_nothing_but_the_input_decides_the_bytes(
         patch.setattr(spool, "IN_MEMORY", 1000)
         patch.setattr(batching, "BATCH_BYTES", how["batch_bytes"])
         patch.setattr(batching, "MIN_BATCH_BYTES", how["batch_bytes"])
-        patch.setattr(run_module, "FORK_BYTES", how["fork_bytes"])
+        patch.setattr(loop, "FORK_BYTES", how["fork_bytes"])
         patch.setattr(parcels, "_TRAY_BYTES", how["tray_bytes"])
         melcli.extract(
             Selection(paths=tuple(files), root=corpus.folder), folder / "y.h5", CONFIGS[name],

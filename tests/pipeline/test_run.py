@@ -26,7 +26,7 @@ from melcli.errors import (
     StoreError,
     UsageError,
 )
-from melcli.pipeline import batching, worker
+from melcli.pipeline import batching, loop, worker
 from melcli.pipeline import run as run_module
 from melcli.pipeline.engine import Engine
 from melcli.store.records import Failed
@@ -347,7 +347,7 @@ class TestBad:
         self, corpus: Corpus, extract: Extract, monkeypatch: pytest.MonkeyPatch, fork_bytes: int
     ) -> None:
         """A file that was replaced before its turn came is what it is then, in the books too."""
-        monkeypatch.setattr(run_module, "FORK_BYTES", fork_bytes)
+        monkeypatch.setattr(loop, "FORK_BYTES", fork_bytes)
         corpus.add("a.wav")
         corpus.cut("b.wav")
 
@@ -581,7 +581,7 @@ class TestDeterminism:
             patch.setattr(batching, "BATCH_BYTES", batch_bytes)
             patch.setattr(batching, "BATCH_INPUTS", batch_inputs)
             patch.setattr(batching, "SEGMENT_BYTES", segment_bytes)
-            patch.setattr(run_module, "FORK_BYTES", fork_bytes)
+            patch.setattr(loop, "FORK_BYTES", fork_bytes)
             freeze(patch)
             run = RunConfig(workers=workers, memory=memory)
             melcli.extract(recordings, path, run=run, command="test")
