@@ -2,6 +2,12 @@
 
 ::
 
+    run        audio to mels: extract
+    fit        statistics of a dataset: fit_scaler
+    sources    what those are gathered over
+    stretches  outputs as inputs
+    summing    what a worker does whose rows are wanted for their statistics
+    rescale    a scaler put to an output, or taken from it
     plan       find the inputs, from names and stat alone
     survey     read their headers, for --dry-run
     batching   cut the plan into batches and segments, within --memory
@@ -16,7 +22,7 @@
     clips      waveforms that are all there, as items
     long       inputs of any length, piece by piece
     engine     the front end on its device
-    run        the loop: workers in front, one writer behind
+    loop       workers in front, one writer behind
     recompute  a sample of an output's inputs, computed again and compared
     sample     which inputs those are
     tolerance  how far their numbers may lie apart

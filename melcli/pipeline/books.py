@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from melcli.errors import StoreError
 from melcli.pipeline.batching import decoded_bytes
+from melcli.pipeline.plan import PlannedInput
 from melcli.store.records import Done, Failed
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Books:
     def _counted(
         self, results: Iterable[Result], is_enough: Callable[[], bool]
     ) -> Iterator[tuple[Outcome, Sequence[Iterable[Array]]]]:
-        for planned, outcome, rows in results:
+        for planned, outcome, rows, _ in results:
             yield outcome, rows
             # The writer asks for the next one: this one is written.
             if isinstance(outcome, Failed):
@@ -147,6 +148,23 @@ class Books:
                 self.listener.happened(planned, outcome, "done")
             if is_enough():
                 return
+
+    def enter_beside(self, failures: Iterable[Failed]) -> None:
+        """Enter items that cannot be used, of inputs that can: each counts as an input more."""
+        for failed in failures:
+            self.writer.write(failed, ())
+            self._count_beside(failed)
+
+    def _count_beside(self, failed: Failed) -> None:
+        self.report.inputs += 1
+        self.report.count_failed(failed.id, failed)
+        self.listener.happened(PlannedInput(failed.id, None, None, None), failed, "failed")
+
+    def look_back_beside(self) -> None:
+        """Enter those of earlier runs again."""
+        for outcome in self.writer.outcomes():
+            if isinstance(outcome, Failed) and self._find(outcome.id) is None:
+                self._count_beside(outcome)
 
     def order(self) -> Iterator[str]:
         """All ids of the finished output: the plan's, then those kept beside."""

@@ -41,6 +41,7 @@ class Selection:
         root: Folder that the ids of files given by name count from.
         include: Globs; only ids that match one are taken. Empty takes all.
         exclude: Globs; ids that match one are left out.
+        ids: Take only inputs of these ids; None takes all.
         shard: Take only this part of all that.
     """
 
@@ -50,6 +51,7 @@ class Selection:
     root: str | os.PathLike[str] = "."
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    ids: frozenset[str] | None = None
     shard: Shard | None = None
 
 
@@ -205,6 +207,11 @@ class Plan:
         self._root_of.append(root)
         self._sizes.append(-1 if status is None else status.st_size)
         self._mtimes.append(-1 if status is None else status.st_mtime_ns)
+
+    def add_stretch(self, name: bytes, n_bytes: int, mtime_ns: int) -> None:
+        """Append an input that is no file of its own, but a stretch of an output."""
+        self.add(self.root(_STDIN_ROOT), name, None)
+        self._sizes[-1], self._mtimes[-1] = n_bytes, mtime_ns
 
     def _name(self, index: int) -> bytes:
         start = self._ends[index - 1] if index else 0
@@ -387,6 +394,8 @@ def _add_found(plan: Plan, root: int, prefix: bytes, name: bytes, selection: Sel
 
 
 def _selected(name: str, selection: Selection) -> bool:
+    if selection.ids is not None and name not in selection.ids:
+        return False
     if selection.include and not any(_matches(name, glob) for glob in selection.include):
         return False
     return not any(_matches(name, glob) for glob in selection.exclude)

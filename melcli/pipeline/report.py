@@ -72,6 +72,8 @@ class Report:
     ignored: Counter[str] = field(default_factory=Counter)
     suspects: int = 0
     """Inputs that an earlier run was working on when its process died."""
+    unknown_ids: list[str] = field(default_factory=list)
+    """Ids that were asked for and that no input has."""
     kept_beside: int = 0
     """Inputs of an earlier run that are not among these, and were kept."""
     failures: list[tuple[str, Failed]] = field(default_factory=list)
@@ -94,7 +96,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 if every input is done, else 1."""
-        return 1 if self.failed or self.stopped else 0
+        return 1 if self.failed or self.unknown_ids or self.stopped else 0
 
     @property
     def speed(self) -> float:
@@ -139,6 +141,7 @@ class Report:
             "notes": dict(sorted(self.notes.items())),
             "ignored": dict(sorted(self.ignored.items())),
             "kept_beside": self.kept_beside,
+            "unknown_ids": self.unknown_ids,
             "suspects": self.suspects,
             "stopped": self.stopped,
             "cpu_seconds": {step: round(self.times.busy[step], 3) for step in STEPS},
@@ -183,6 +186,12 @@ class Report:
             )
         if self.kept_beside:
             yield f"kept {self.kept_beside:,} of an earlier run that are not among these inputs"
+        if self.unknown_ids:
+            yield (
+                f"no input has {plural(len(self.unknown_ids), 'id')} of --ids: "
+                + ", ".join(self.unknown_ids[:_FIRST_FAILURES])
+                + (", …" if len(self.unknown_ids) > _FIRST_FAILURES else "")
+            )
         yield from self._failure_lines()
         if self.stopped:
             yield f"stopped: {self.stopped}"
