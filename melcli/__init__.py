@@ -3,6 +3,8 @@
 ::
 
     melcli.extract(inputs, output, config)    audio to an output: what the command does
+    melcli.fit_scaler(inputs, "train.npz")    the statistics of a dataset
+    melcli.Scaler.load("train.npz")           normalises by them: a torch module
     melcli.open(output)                       an output as a mapping from id to array
     melcli.MelDataset(output)                 an output as a torch Dataset
     melcli.collate(examples)                  a padded batch, with lengths
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
         DeviceError,
         MelcliError,
         NoInputError,
+        ScalerError,
         StoreError,
         UsageError,
     )
+    from melcli.pipeline.fit import Fitted, fit_scaler
     from melcli.pipeline.plan import Selection
     from melcli.pipeline.report import Report
     from melcli.pipeline.run import extract
+    from melcli.scaler.module import Scaler
+    from melcli.statistics.fitted import Statistics
 
 __version__ = "0.1.0"
 
@@ -41,6 +47,7 @@ _HOMES = {
     "ConfigError": "melcli.errors",
     "DeviceError": "melcli.errors",
     "Example": "melcli.dataset.examples",
+    "Fitted": "melcli.pipeline.fit",
     "MelConfig": "melcli.config",
     "MelDataset": "melcli.dataset.examples",
     "MelcliError": "melcli.errors",
@@ -49,11 +56,15 @@ _HOMES = {
     "OutputConfig": "melcli.config",
     "Report": "melcli.pipeline.report",
     "RunConfig": "melcli.config",
+    "Scaler": "melcli.scaler.module",
+    "ScalerError": "melcli.errors",
     "Selection": "melcli.pipeline.plan",
+    "Statistics": "melcli.statistics.fitted",
     "StoreError": "melcli.errors",
     "UsageError": "melcli.errors",
     "collate": "melcli.dataset.examples",
     "extract": "melcli.pipeline.run",
+    "fit_scaler": "melcli.pipeline.fit",
     "open": "melcli.dataset.mels",
 }
 
@@ -63,6 +74,7 @@ __all__ = [
     "ConfigError",
     "DeviceError",
     "Example",
+    "Fitted",
     "MelConfig",
     "MelDataset",
     "MelcliError",
@@ -71,11 +83,15 @@ __all__ = [
     "OutputConfig",
     "Report",
     "RunConfig",
+    "Scaler",
+    "ScalerError",
     "Selection",
+    "Statistics",
     "StoreError",
     "UsageError",
     "collate",
     "extract",
+    "fit_scaler",
     "open",
 ]
 

@@ -11,9 +11,12 @@ import melcli
 from melcli.cli.configs import configs
 from melcli.cli.doctor import doctor
 from melcli.cli.extract import extract
+from melcli.cli.fit_scaler import fit_scaler
 from melcli.cli.funnel import Funnel
 from melcli.cli.info import info
 from melcli.cli.merge import merge
+from melcli.cli.scaler import scaler
+from melcli.cli.scaler_apply import apply, undo
 from melcli.cli.verify import verify
 
 __all__ = ["cli", "main"]
@@ -36,6 +39,7 @@ def cli() -> None:
         melcli extract speech.flac -o - > mel.npy
         melcli extract corpus/ -o mels.3.h5 --shard 3/8
         melcli merge mels.?.h5 -o mels.h5
+        melcli fit-scaler mels.h5 -o train.npz --ids train.txt
         melcli info mels.h5
         melcli verify mels.h5 --audio-root corpus/
         melcli configs list
@@ -44,7 +48,9 @@ def cli() -> None:
     """
 
 
-for command in (extract, merge, configs, info, verify, doctor):
+for command in (apply, undo):
+    scaler.add_command(command)
+for command in (extract, fit_scaler, scaler, merge, configs, info, verify, doctor):
     cli.add_command(command)
 
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from melcli.cli.funnel import debug_option, say, stoppable
-from melcli.cli.options import config_options, input_options, output_options, run_options
+from melcli.cli.options import (
+    Normalizing,
+    config_options,
+    input_options,
+    normalize_options,
+    output_options,
+    run_options,
+)
 from melcli.cli.process import keep_freed_memory, keep_stdout_clean, large_imports
 from melcli.cli.progress import Progress
 from melcli.errors import UsageError
@@ -20,12 +27,14 @@ if TYPE_CHECKING:
     from melcli.config import MelConfig, OutputConfig, RunConfig
     from melcli.pipeline.plan import Selection
     from melcli.pipeline.report import Report
+    from melcli.statistics.normalize import Normalization
 
 
 @click.command()
 @input_options
 @click.option("-o", "--output", metavar="OUT", help="An .h5 file, a folder (ending in /), or -.")
 @config_options
+@normalize_options
 @output_options
 @run_options
 @click.option("--dry-run", is_flag=True, help="Read headers only, and say what would be done.")
@@ -41,6 +50,7 @@ def extract(
     selection: Selection,
     output: str | None,
     config: MelConfig,
+    normalizing: Normalizing,
     out: OutputConfig,
     run: RunConfig,
     *,
@@ -58,6 +68,7 @@ def extract(
         melcli extract corpus/ -o mels.h5 --config hifigan-22k
         melcli extract corpus/ -o mels/ --config whisper-80 --long cut
         find corpus -name '*.wav' -print0 | melcli extract --files-from - -0 -o mels.h5
+        melcli extract corpus/ -o mels.h5 --scaler train.npz --normalize standard
         melcli extract corpus/ -o mels.h5 --dry-run
         sox in.flac -t wav - | melcli extract - -o - > mel.npy
 
@@ -74,6 +85,8 @@ def extract(
     if report is not None and (dry_run or output == "-"):
         instead = "--dry-run" if dry_run else "-o -"
         raise UsageError(f"{instead} makes no --report", None, "leave one of the two out")
+    is_chosen = click.get_current_context().meta["melcli.config_chosen"]
+    scaler = normalizing.load(config, is_chosen=is_chosen, quiet=quiet)
     if dry_run:
         _dry_run(selection, output, config, out, run, as_json=as_json)
         return
@@ -82,7 +95,7 @@ def extract(
     keep_stdout_clean()
     with stoppable() as at_stop:
         if output == "-":
-            _to_stdout(selection, config, out, run)
+            _to_stdout(selection, config, out, run, scaler)
             return
         with large_imports():
             from melcli import store
@@ -96,6 +109,7 @@ def extract(
                 selection,
                 output,
                 config,
+                scaler=scaler,
                 out=out,
                 run=run,
                 listener=progress,
@@ -135,7 +149,13 @@ def _dry_run(
     click.echo(json.dumps(found.to_record()) if as_json else str(found))
 
 
-def _to_stdout(selection: Selection, config: MelConfig, out: OutputConfig, run: RunConfig) -> None:
+def _to_stdout(
+    selection: Selection,
+    config: MelConfig,
+    out: OutputConfig,
+    run: RunConfig,
+    scaler: Normalization | None,
+) -> None:
     if sys.stdout.isatty():
         raise UsageError(
             "standard output is a terminal, and .npy is no text", None, "-o - > mel.npy"
@@ -143,4 +163,4 @@ def _to_stdout(selection: Selection, config: MelConfig, out: OutputConfig, run: 
     with large_imports():
         from melcli.pipeline.run import extract_to_stream
 
-    extract_to_stream(selection, sys.stdout.buffer, config, out, run)
+    extract_to_stream(selection, sys.stdout.buffer, config, out, run, scaler)

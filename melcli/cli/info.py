@@ -1,4 +1,4 @@
-"""``melcli info``: what an output holds."""
+"""``melcli info``: what an output or a scaler holds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from melcli.cli.funnel import debug_option
+from melcli.cli.scaler import tell_scaler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from melcli.dataset.mels import Mels
 
 _FIRST_FAILURES = 10
+_SCALERS = {".npz", ".npy", ".pt", ".pth", ".ckpt"}
 
 
 @click.command()
@@ -30,7 +32,16 @@ def info(file: Path, *, as_json: bool) -> None:
     \b
         melcli info mels.h5
         melcli info mels.h5 --json | jq .failures
+        melcli info train.npz
+
+    FILE is an output of extract, or a scaler of fit-scaler.
     """
+    from melcli.store import scalers
+
+    is_other = file.suffix.lower() in _SCALERS and file.is_file()
+    if is_other or (file.suffix.lower() in scalers.SUFFIXES and scalers.is_scaler(file)):
+        tell_scaler(file, as_json=as_json)
+        return
     from melcli.dataset import mels
 
     with mels.open(file) as output:

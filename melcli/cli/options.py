@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from melcli.cli.funnel import say
+from melcli.errors import UsageError
+
 if TYPE_CHECKING:
     from melcli.cli.funnel import Command
-    from melcli.config import MelConfig
+    from melcli.config import MelConfig, OutputConfig
     from melcli.config.run import DType, LongRule, StoreLayout
+    from melcli.statistics.normalize import Normalization, Over, Rule
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -88,7 +94,15 @@ def input_options(command: Command) -> Command:
 
 def config_options(command: Command) -> Command:
     """The front end; the command gets a checked ``config``."""
+    return _config_options(command, is_needed=True)
 
+
+def optional_config_options(command: Command) -> Command:
+    """The front end; the command gets a checked ``config``, or None if nothing was said of it."""
+    return _config_options(command, is_needed=False)
+
+
+def _config_options(command: Command, *, is_needed: bool) -> Command:
     @click.option(
         "-c",
         "--config",
@@ -122,7 +136,8 @@ def config_options(command: Command) -> Command:
         resample: str | None,
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        config = _load(name, settings, channels, resample)
+        is_asked = name or settings or channels is not None or resample is not None
+        config = _load(name, settings, channels, resample) if is_needed or is_asked else None
         click.get_current_context().meta["melcli.config_chosen"] = name is not None
         return command(*args, config=config, **rest)
 
@@ -144,6 +159,27 @@ def output_options(command: Command) -> Command:
         default="packed",
         help="HDF5: one packed dataset, or one for each item.",
     )
+    @_outcome_options
+    @functools.wraps(command)
+    def with_out(
+        *args: Any,  # noqa: ANN401
+        dtype: DType,
+        store_layout: StoreLayout,
+        out: OutputConfig,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        out = dataclasses.replace(out, dtype=dtype, store_layout=store_layout)
+        return command(*args, out=out, **rest)
+
+    return with_out  # type: ignore[return-value]
+
+
+def fit_options(command: Command) -> Command:
+    """What becomes of long audio, failures and an old scaler; the command gets ``out``."""
+    return _outcome_options(command)
+
+
+def _outcome_options(command: Command) -> Command:
     @click.option(
         "--long",
         type=click.Choice(["error", "cut", "chunks"]),
@@ -158,10 +194,8 @@ def output_options(command: Command) -> Command:
         help="Go on beside rows that other versions or another processor made.",
     )
     @functools.wraps(command)
-    def with_out(
+    def with_outcomes(
         *args: Any,  # noqa: ANN401
-        dtype: DType,
-        store_layout: StoreLayout,
         long: LongRule,
         overwrite: bool,
         retry_failed: bool,
@@ -171,8 +205,6 @@ def output_options(command: Command) -> Command:
         from melcli.config import OutputConfig
 
         out = OutputConfig(
-            dtype=dtype,
-            store_layout=store_layout,
             long=long,
             overwrite=overwrite,
             retry_failed=retry_failed,
@@ -180,7 +212,80 @@ def output_options(command: Command) -> Command:
         )
         return command(*args, out=out, **rest)
 
-    return with_out  # type: ignore[return-value]
+    return with_outcomes  # type: ignore[return-value]
+
+
+def normalize_options(command: Command) -> Command:
+    """What rows are normalised by; the command gets a ``normalizing``."""
+
+    @click.option(
+        "--scaler",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Normalise by the statistics of melcli fit-scaler.",
+    )
+    @click.option(
+        "--normalize",
+        "rule",
+        type=click.Choice(["standard", "mean", "minmax", "minmax01", "robust"]),
+        help="How they are used; standard unless told otherwise.",
+    )
+    @click.option(
+        "--over",
+        type=click.Choice(["bin", "all"]),
+        help="Each bin by itself, or all alike; bin unless told otherwise.",
+    )
+    @functools.wraps(command)
+    def with_scaler(
+        *args: Any,  # noqa: ANN401
+        scaler: Path | None,
+        rule: Rule | None,
+        over: Over | None,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        if scaler is None and (rule or over):
+            option = "--normalize" if rule else "--over"
+            raise click.UsageError(f"{option} needs a --scaler: melcli fit-scaler makes one.")
+        return command(*args, normalizing=Normalizing(scaler, rule, over), **rest)
+
+    return with_scaler  # type: ignore[return-value]
+
+
+class Normalizing(NamedTuple):
+    """What a command line says of normalising."""
+
+    scaler: Path | None
+    rule: Rule | None
+    over: Over | None
+
+    def load(
+        self, config: MelConfig, *, is_chosen: bool = True, quiet: bool = False
+    ) -> Normalization | None:
+        """What it means for a front end; None if nothing is normalised.
+
+        Args:
+            config: The front end.
+            is_chosen: Somebody said that it is this one.
+            quiet: Tell nothing but errors.
+
+        Raises:
+            ScalerError: The scaler cannot be read, or is one of another front end.
+            UsageError: The scaler does not know its front end, and nobody else said.
+        """
+        from melcli.scaler import files
+        from melcli.statistics.normalize import Normalization
+
+        if self.scaler is None:
+            return None
+        statistics = files.load(self.scaler)
+        files.check_front_end(statistics, config, self.scaler)
+        if not statistics.config_digest:
+            told = "does not say which front end it is of"
+            if not is_chosen:
+                raise UsageError(told, self.scaler, "say it: --config NAME")
+            if not quiet:
+                say(f"warning: {self.scaler} {told}: only its number of bins was compared")
+        return Normalization.of(statistics, self.rule or "standard", self.over or "bin")
 
 
 def run_options(command: Command) -> Command:

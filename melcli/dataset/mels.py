@@ -15,6 +15,7 @@ from melcli.config import MelConfig
 from melcli.store.records import Array, Failed, Header
 
 if TYPE_CHECKING:
+    from melcli.scaler.module import Scaler
     from melcli.store.protocols import Reader
 
 
@@ -74,10 +75,19 @@ class Mels(Mapping[str, Array]):
         """The front end that made it."""
         return MelConfig.from_toml(self.header.config, str(self.path))
 
-    @property
-    def scaler(self) -> None:
-        """The scaler that was applied: none, as long as extract knows none."""
-        return
+    @functools.cached_property
+    def scaler(self) -> Scaler | None:
+        """What its rows were normalised by, for arrays as this mapping gives them; None if not.
+
+        ``output.scaler.inverse(torch.from_numpy(output[id]))`` is the mel as it was.
+        """
+        from melcli.scaler.module import Scaler  # brings torch in
+
+        found = self.header.scaler
+        if found is None:
+            return None
+        dim = -2 if self.config.out.layout == "mel_time" else -1
+        return Scaler.from_normalization(found, dim=dim)
 
     @property
     def failures(self) -> list[Failed]:

@@ -6,15 +6,16 @@ import json
 import multiprocessing
 import pickle
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import melcli
 from melcli import OutputConfig, presets
-from melcli.errors import StoreError
+from melcli.errors import ScalerError, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,3 +190,30 @@ class TestWithoutMelcli:
         assert sorted(path.name for path in (tmp_path / "mels").iterdir()) == [
             "melcli.jsonl", "melcli.toml", "speaker",
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "name"), [("librosa", "x.h5"), ("kaldi-fbank-80", "npy/")])
+@pytest.mark.parametrize("rule", ["standard", "robust"])
+def test_scaler(
+    corpus: Corpus, tmp_path: Path, config: str, name: str, rule: Literal["standard", "robust"]
+) -> None:
+    """An output gives the scaler that it carries, for its own arrays; undone, all is as before."""
+    corpus.add_good()
+    fitted = melcli.fit_scaler(corpus.folder, tmp_path / "s.npz", config, quantiles=True)
+    assert fitted.statistics is not None
+    scaler = melcli.Scaler.from_statistics(fitted.statistics, rule)
+    melcli.extract(corpus.folder, f"{tmp_path}/plain/", config)
+    melcli.extract(corpus.folder, f"{tmp_path}/{name}", config, scaler=scaler)
+    with melcli.open(tmp_path / "plain") as plain, melcli.open(tmp_path / name) as normal:
+        found = normal.scaler
+        assert found is not None
+        assert (found.normalize, found.over) == (rule, "bin")
+        for item_id, mel in plain.items():
+            there = torch.from_numpy(np.ascontiguousarray(normal[item_id]))
+            assert torch.equal(found(torch.from_numpy(np.ascontiguousarray(mel))), there)
+            assert np.allclose(found.inverse(there).numpy(), mel, atol=1e-4)
+        assert found.double().half().normalization == scaler.normalization
+    with pytest.raises(ScalerError, match="fitted to another front end"):
+        melcli.extract(corpus.folder, tmp_path / "y.h5", "whisper-80", scaler=scaler)
+    with pytest.raises(ScalerError, match="is not fitted"):
+        melcli.extract(corpus.folder, tmp_path / "y.h5", config, scaler=melcli.Scaler())
