@@ -229,7 +229,7 @@ class Kept:
             at_floor=np.zeros(n_bins, np.int64),
             counts=Counts.none(n_bins),
         )
-        return FitWriter(path, header, nothing=nothing, is_current=lambda _: True)
+        return FitWriter(path, header, nothing=nothing, still_counts=lambda _: True)
 
     def _is_finished(self) -> bool:
         path = self._path if self._is_file else self._path / "melcli.toml"

@@ -160,10 +160,14 @@ class Books:
         self.report.count_failed(failed.id, failed)
         self.listener.happened(PlannedInput(failed.id, None, None, None), failed, "failed")
 
-    def look_back_beside(self) -> None:
-        """Enter those of earlier runs again."""
+    def look_back_beside(self, is_beside: Callable[[str], bool]) -> None:
+        """Enter those of earlier runs again.
+
+        Args:
+            is_beside: Tells by an id whether it is one.
+        """
         for outcome in self.writer.outcomes():
-            if isinstance(outcome, Failed) and self._find(outcome.id) is None:
+            if isinstance(outcome, Failed) and is_beside(outcome.id):
                 self._count_beside(outcome)
 
     def order(self) -> Iterator[str]:

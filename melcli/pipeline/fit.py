@@ -30,7 +30,8 @@ from melcli.statistics.counts import Counts
 from melcli.statistics.diagnosis import faults
 from melcli.statistics.fitted import Statistics, Weight
 from melcli.statistics.moments import Moments
-from melcli.store.fitting import FitWriter
+from melcli.store.fitting import FitWriter, journal_path
+from melcli.store.records import Failed
 from melcli.store.scalers import WHOLE_SUFFIXES, check_suffix
 from melcli.store.shards import SETTING
 
@@ -143,6 +144,9 @@ class _Fit:
             )
         if found.n_failed and self.out.retry_failed:
             return None
+        if journal_path(self.path).exists():
+            with contextlib.closing(self._writer()) as writer:
+                writer.abandon()  # a fit that was killed when it was done, and was tidying up
         report = self.report
         report.failed, report.unknown_ids = found.n_failed, self.sources.unknown_ids
         told = found.made.get("inputs", "")
@@ -162,7 +166,7 @@ class _Fit:
         with contextlib.closing(self._writer()) as writer:
             books = Books(plan, writer, report, self.listener, retry_failed=self.out.retry_failed)
             books.look_back()
-            books.look_back_beside()
+            books.look_back_beside(self._is_beside)
             self.listener.started(report)
             report.warnings += [] if is_named(config) else filterbank_faults(config)
 
@@ -180,8 +184,11 @@ class _Fit:
             fitted = self._completed(writer.fitted)
             if not fitted.moments.count and self.header.shard is None:
                 report.tick()
+                first = "".join(f": {name}: {failed.cause}" for name, failed in report.failures[:1])
                 raise NoInputError(
-                    "none of the inputs can be used", None, "--report FILE says why, for each"
+                    f"none of the {report.failed:,} inputs can be used{first}",
+                    None,
+                    "--report FILE says why, for each",
                 )
             writer.save = lambda: files.save(fitted, self.path)
             writer.finish(books.order())
@@ -193,21 +200,27 @@ class _Fit:
     def _writer(self) -> FitWriter:
         find, plan = self.sources.plan.finder(), self.sources.plan
 
-        def is_current(outcome: Outcome) -> bool:
+        def still_counts(outcome: Outcome) -> bool:
+            if isinstance(outcome, Failed):
+                # Of a stretch, which is read again as a whole if it is read again.
+                return not (self.out.retry_failed and self._is_beside(outcome.id))
             index = find(outcome.id)
-            if index is not None:
-                return plan.is_as(index, outcome.source_size, outcome.source_mtime_ns)
-            # Of a stretch that is read again as a whole, if at all.
-            stretch = self.sources.stretch_of(outcome.id)
-            return stretch is not None and find(stretch) is not None and not self.out.retry_failed
+            return index is not None and plan.is_as(
+                index, outcome.source_size, outcome.source_mtime_ns
+            )
 
         return FitWriter(
             self.path,
             self.header,
             nothing=self._nothing(),
-            is_current=is_current,
+            still_counts=still_counts,
             accept_different_machine=self.out.accept_different_machine,
         )
+
+    def _is_beside(self, name: str) -> bool:
+        """Whether something that failed is an item of a stretch that is read now."""
+        stretch, found, _ = name.partition("]/")
+        return bool(found) and f"{stretch}]" in self.sources.stretch_names
 
     def _nothing(self) -> Statistics:
         settings, n_bins = self.header.settings, self.sources.config.row_shape[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -113,10 +114,11 @@ class Sources:
             seen |= selection.ids.intersection(self._audio_ids())
         return sorted(selection.ids - seen)
 
-    def stretch_of(self, name: str) -> str | None:
-        """The stretch that an item failed in, given the name it failed under."""
-        stretch, found, _ = name.partition("]/")
-        return f"{stretch}]" if found else None
+    @functools.cached_property
+    def stretch_names(self) -> frozenset[str]:
+        """What the stretches are called."""
+        n_stretches = 0 if self.stretches is None else len(self.stretches)
+        return frozenset(map(self.plan.id, range(self.n_audio, self.n_audio + n_stretches)))
 
     def close(self) -> None:
         """Close the outputs."""

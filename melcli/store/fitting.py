@@ -36,6 +36,11 @@ _HEAD: Final = struct.Struct("<QI")
 """Before each segment's statistics: how many bytes they are, and their CRC-32."""
 
 
+def journal_path(path: Path) -> Path:
+    """Say where an unfinished fit keeps its journal."""
+    return path.with_name(path.name + ".partial.journal")
+
+
 class FitWriter(Resumable):
     """Gathers statistics, until `finish` has them saved.
 
@@ -43,7 +48,8 @@ class FitWriter(Resumable):
         path: The scaler's file.
         header: What is asked for.
         nothing: The statistics of no input at all.
-        is_current: Whether an outcome is of an input that is still asked for, and as it was.
+        still_counts: Whether statistics with an outcome in them can be used: its input is still
+            asked for, and as it was.
         accept_different_machine: Go on with statistics of rows that another machine made.
 
     Attributes:
@@ -56,11 +62,11 @@ class FitWriter(Resumable):
         header: Header,
         *,
         nothing: Statistics,
-        is_current: Callable[[Outcome], bool],
+        still_counts: Callable[[Outcome], bool],
         accept_different_machine: bool = False,
     ) -> None:
         self._partial = path.with_name(path.name + ".partial")
-        self._nothing, self._is_current = nothing, is_current
+        self._nothing, self._still_counts = nothing, still_counts
         self.save: Callable[[], None] | None = None
         self._fd = -1
         self._at = 0
@@ -69,7 +75,7 @@ class FitWriter(Resumable):
         super().__init__(
             path,
             header,
-            path.with_name(path.name + ".partial.journal"),
+            journal_path(path),
             accept_different_machine=accept_different_machine,
         )
 
@@ -120,7 +126,7 @@ class FitWriter(Resumable):
         self._at = self._journal.n_rows
         disk.truncate(self._open(), self._at)
         for number, segment in enumerate(self._journal.segments):
-            if not all(self._is_current(e.outcome) for e in self._journal.entries(segment)):
+            if not all(self._still_counts(e.outcome) for e in self._journal.entries(segment)):
                 self._stale.add(number)
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -144,6 +150,13 @@ class FitWriter(Resumable):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def abandon(self) -> None:
+        """Remove every trace of it: what it was to make is there."""
+        with self._disk:
+            self._discard()
+            self._begun_inputs.remove()
+            self._end_journal()
 
     # What the pipeline calls.
 

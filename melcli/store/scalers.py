@@ -19,6 +19,7 @@ import re
 import secrets
 import stat
 import struct
+import sys
 import warnings
 import zipfile
 import zlib
@@ -48,6 +49,9 @@ from melcli.store.arrays import (
     npz_fields,
 )
 from melcli.store.records import printable
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -228,22 +232,55 @@ def replace_file(path: Path, data: bytes) -> None:
             path = Path(os.path.realpath(path))  # or the file would take the place of the link
         if path.exists() and not path.is_file():
             raise ScalerError("is no file", path, "choose another -o")
-        # Two that write at once must not write to one file.
-        partial_path = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
         disk.make_folder(path.parent)
+        _remove_orphans(path)
+        partial_path, fd = _own_file(path)
         try:
-            fd = disk.open_file(partial_path)
             try:
                 disk.write_at(fd, data, 0)
+                disk.sync_file(partial_path)
+                disk.rename(partial_path, path)
             finally:
                 os.close(fd)
-            disk.sync_file(partial_path)
-            disk.rename(partial_path, path)
         except BaseException:
             with suppress(OSError):
                 disk.remove(partial_path)
             raise
         disk.sync_folder(path.parent)
+
+
+def _own_file(path: Path) -> tuple[Path, int]:
+    """Open a file beside ``path`` that nobody else writes to or removes, and give its name too."""
+    while True:
+        partial_path = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+        fd = disk.open_file(partial_path)
+        if _lock(fd) is not False and partial_path.exists():
+            return partial_path, fd
+        os.close(fd)  # somebody took it for an orphan, or it is another's
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove what was begun beside ``path`` by a process that was killed: nobody locks it."""
+    name = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}\.partial")
+    for found in list(path.parent.iterdir()):
+        if not name.fullmatch(found.name) or found.is_symlink():
+            continue
+        with suppress(OSError), found.open("rb") as file:
+            if _lock(file.fileno()):
+                disk.remove(found)
+
+
+def _lock(fd: int) -> bool | None:
+    """Lock an open file until it is closed: whether that could be done; None without locks."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a disk that knows no locks
+        return None
+    return True
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from melcli.pipeline.fit import fit_scaler
 from melcli.scaler import files
 from melcli.scaler.merge import merge
 from melcli.statistics.normalize import Normalization
+from melcli.store.fitting import FitWriter
 from melcli.store.records import Failed
 from melcli.store.shards import Shard
 
@@ -305,7 +306,7 @@ def test_failures(fit: Fit, recordings: Corpus) -> None:
 def test_nothing_can_be_used(fit: Fit, corpus: Corpus) -> None:
     """Statistics of nothing are not written."""
     corpus.add_bytes("z.wav", b"text, and no audio")
-    with pytest.raises(NoInputError, match="none of the inputs"):
+    with pytest.raises(NoInputError, match=r"none of the 1 inputs can be used: .*z.wav: "):
         fit(corpus.folder)
     assert not (fit.folder / "s.npz").exists()
 
@@ -344,6 +345,24 @@ def test_again(fit: Fit, recordings: Corpus) -> None:
     assert "merge" in caught.value.remedy
     assert (fit.folder / "s.npz").read_bytes() == before
     assert fit(recordings.folder, overwrite=True).report.done == 14
+
+
+def test_killed_while_it_tidied_up(
+    fit: Fit, recordings: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the scaler is there and so is what it was made of, the same command removes that."""
+
+    def die(_writer: FitWriter) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FitWriter, "_clean_up", die)
+        with pytest.raises(KeyboardInterrupt):
+            fit(recordings.folder)
+    assert (fit.folder / "s.npz").exists()
+    assert list(fit.folder.glob("*partial*"))
+    assert fit(recordings.folder).report.already == 13
+    assert not list(fit.folder.glob("*partial*"))
 
 
 def test_source_changed_between_runs(
@@ -388,6 +407,31 @@ def test_damaged_outputs(fit: Fit, recordings: Corpus) -> None:
         assert failed == ["b.ogg", "more/2.wav"]
         again = fit(fit.folder / name, f"{name}.npz")
         assert (again.report.failed, again.report.exit_code) == (2, 1)
+
+
+@pytest.mark.parametrize("retry_failed", [False, True])
+def test_damaged_outputs_resumed(
+    fit: Fit, recordings: Corpus, monkeypatch: pytest.MonkeyPatch, *, retry_failed: bool
+) -> None:
+    """Items that failed are told again when a fit goes on, or read again if that is asked for."""
+    melcli.extract(recordings.folder, f"{fit.folder}/npy/", SMALL)
+    items = rows_of(fit.folder / "npy")
+    monkeypatch.setattr(stretches, "STRETCH_BYTES", 3000)
+    good = (fit.folder / "npy/b.npy").read_bytes()
+    (fit.folder / "npy/b.npy").write_bytes(b"")
+    bad = recordings.add_bytes("zz/9.wav", b"text")
+    sources = [bad, fit.folder / "npy"]
+    selection = Selection(paths=tuple(sources), root=recordings.folder)
+    monkeypatch.setattr(batching, "SEGMENT_BYTES", 1)
+    # The recording comes first; the run stops at the second failure, which is the item.
+    assert fit(selection, run=RunConfig(max_failures="1")).statistics is None
+    (fit.folder / "npy/b.npy").write_bytes(good)
+    found = fit(selection, retry_failed=retry_failed)
+    assert found.statistics is not None
+    assert found.report.failed == (1 if retry_failed else 2)
+    assert found.statistics.n_items == len(items) - (not retry_failed)
+    if retry_failed:
+        check(found.statistics, items)
 
 
 def test_refused(fit: Fit, recordings: Corpus) -> None:

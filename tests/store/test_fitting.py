@@ -64,11 +64,11 @@ class Fit:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_current: Callable[[Outcome], bool] = lambda _outcome: True
+        self.still_counts: Callable[[Outcome], bool] = lambda _outcome: True
 
     def open(self, header: Header = HEADER, **how: Any) -> FitWriter:
         """Begin, or go on."""
-        return FitWriter(self.path, header, nothing=NOTHING, is_current=self.is_current, **how)
+        return FitWriter(self.path, header, nothing=NOTHING, still_counts=self.still_counts, **how)
 
     def segment(self, writer: FitWriter, *names: str) -> None:
         """Commit some inputs."""
@@ -134,7 +134,7 @@ def test_stale_segment(fit: Fit) -> None:
     with contextlib.closing(fit.open()) as writer:
         fit.segment(writer, "a", "b")
         fit.segment(writer, "c", "d")
-    fit.is_current = lambda outcome: outcome.id != "b"
+    fit.still_counts = lambda outcome: outcome.id != "b"
     with contextlib.closing(fit.open()) as writer:
         assert [outcome.id for outcome in writer.outcomes()] == ["c", "d"]
         fit.segment(writer, "a", "e")

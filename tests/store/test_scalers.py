@@ -6,8 +6,10 @@ import errno
 import io
 import os
 import pickle
+import sys
 import tracemalloc
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
@@ -24,6 +26,9 @@ from melcli.statistics.counts import Counts, counts_of
 from melcli.statistics.fitted import WEIGHTS, Statistics
 from melcli.statistics.moments import Moments, moments_of
 from melcli.store import arrays, disk, scalers
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -734,3 +739,31 @@ class TestHdf5:
         """Without a word of ours it is no scaler."""
         h5py.File(tmp_path / "s.h5", "w").close()
         refused(tmp_path / "s.h5", "is no scaler of melcli")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flock")
+def test_orphans(tmp_path: Path) -> None:
+    """What a killed process left is removed; what another one is writing, or has, is not."""
+    orphan, live, other = (
+        tmp_path / name
+        for name in ("s.npz.0123abcd.partial", "s.npz.4567cdef.partial", "s.npz.mine.partial")
+    )
+    for path in (orphan, live, other):
+        path.write_bytes(b"half")
+    with live.open("rb") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        scalers.write(fitted(), tmp_path / "s.npz")
+        assert {path.name for path in tmp_path.iterdir()} == {"s.npz", live.name, other.name}
+    scalers.write(fitted(), tmp_path / "s.npz")
+    assert {path.name for path in tmp_path.iterdir()} == {"s.npz", other.name}
+    assert same(scalers.read(tmp_path / "s.npz"), fitted())
+
+
+def test_writers_at_once(tmp_path: Path) -> None:
+    """Many that write one file at once: each comes to its end, and one of them is there."""
+    statistics = [fitted(n_items=n) for n in range(1, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda s: scalers.write(s, tmp_path / "s.npz"), statistics * 5):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["s.npz"]
+    assert scalers.read(tmp_path / "s.npz").n_items in range(1, 9)
