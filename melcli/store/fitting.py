@@ -71,17 +71,14 @@ class FitWriter(Resumable):
         self._fd = -1
         self._at = 0
         self._stale: set[int] = set()  # numbers of segments
-        self._begin_segment()
+        # Counts are added up in a table, which is quicker than merging them.
+        self._gathered, self._table = nothing.with_counts(None), CountTable(nothing.n_bins)
         super().__init__(
             path,
             header,
             journal_path(path),
             accept_different_machine=accept_different_machine,
         )
-
-    def _begin_segment(self) -> None:
-        self._gathered = self._nothing
-        self._table = CountTable(self._nothing.n_bins)
 
     # What is on disk.
 
@@ -192,12 +189,12 @@ class FitWriter(Resumable):
     def _committed(self) -> None:
         self.n_bytes_written += self._journal.n_rows - self._at
         self._at = self._journal.n_rows
-        self._begin_segment()
+        self._gathered = self._nothing.with_counts(None)
 
     @property
     def fitted(self) -> Statistics:
         """What all segments that count come to."""
-        total, table = self._nothing, CountTable(self._nothing.n_bins)
+        total, table = self._nothing.with_counts(None), CountTable(self._nothing.n_bins)
         for number in range(len(self._journal.segments)):
             if number in self._stale:
                 continue
@@ -213,7 +210,7 @@ class FitWriter(Resumable):
             if part.counts is not None:
                 table.add(part.counts)
             total = total.merge(part)
-        return total if total.counts is None else total.with_counts(table.taken())
+        return total if self._nothing.counts is None else total.with_counts(table.taken())
 
     def _assemble(self, header: Header, selection: Selection) -> None:  # noqa: ARG002, both checked
         if self.save is None:

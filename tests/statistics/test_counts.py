@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +94,18 @@ def test_columns(rng: np.random.Generator) -> None:
     counts = counts_of(log_mel(rng, 100, 4))
     again = Counts.of_values(4, counts.bins, counts.values, counts.counts)
     assert same(again, counts)
+
+
+@pytest.mark.parametrize("count", [1, (1 << 32) - 1, 1 << 32])
+def test_pickled(rng: np.random.Generator, count: int) -> None:
+    """From process to process nothing is lost, however large the numbers are."""
+    counts = counts_of(log_mel(rng, 100, 4))
+    counts.counts[3] = count
+    again = pickle.loads(pickle.dumps(counts))  # noqa: S301, made here
+    assert same(again, counts)
+    assert (again.n_bins, again.keys.dtype, again.counts.dtype) == (4, np.uint64, np.int64)
+    large = Counts(1 << 20, np.array([1 << 35], np.uint64), np.array([7]))
+    assert same(pickle.loads(pickle.dumps(large)), large)  # noqa: S301
 
 
 def test_over_all(rng: np.random.Generator) -> None:
