@@ -19,7 +19,7 @@ from melcli.scaler import files
 if TYPE_CHECKING:
     import subprocess
 
-    from tests.conftest import Cli, Corpus
+    from tests.conftest import Cli, Corpus, ReadOutput
 
 N_INPUTS = 90
 SLOWLY = """
@@ -55,13 +55,17 @@ def load(path: str) -> dict[str, Any]:
         return dict(file)
 
 
-def wait_for_segments(process: subprocess.Popen[bytes], n_segments: int) -> None:
+def wait_for_segments(
+    process: subprocess.Popen[bytes],
+    n_segments: int,
+    journal: Path = Path("s.npz.partial.journal"),
+) -> None:
     """Return once so many segments are committed, or the run has ended."""
     while process.poll() is None:
         try:
-            if Path("s.npz.partial.journal").read_bytes().count(b'{"segment"') >= n_segments:
+            if journal.read_bytes().count(b'{"segment"') >= n_segments:
                 return
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         time.sleep(0.002)
 
@@ -255,3 +259,52 @@ def test_to_stdout(cli: Cli, corpus: Corpus) -> None:
     assert np.allclose(
         normal, (plain - scaler["mean"][:, None]) / scaler["std"][:, None], atol=1e-4
     )
+
+
+@pytest.mark.parametrize("output", ["x.h5", "npy/"])
+def test_kill_normalising(cli: Cli, corpus: Corpus, read_output: ReadOutput, output: str) -> None:
+    """An extraction with a scaler that was killed goes on with it, and refuses to without."""
+    for k in range(40):
+        corpus.add(f"{k:03}.wav", 0.1 + 0.002 * k)
+    cli("fit-scaler", "corpus", "-o", "s.npz", "--quantiles")
+    args = ["--scaler", "s.npz", "--normalize", "robust"]
+    folder = Path(output) / ".melcli-partial" if output.endswith("/") else Path()
+    journal = folder / ("journal.jsonl" if output.endswith("/") else f"{output}.partial.journal")
+    with cli.start("extract", "corpus", "-o", output, *args, setup=SLOWLY) as process:
+        wait_for_segments(process, 4, journal)
+        process.kill()
+        process.communicate()
+    refused = cli("extract", "corpus", "-o", output)
+    assert refused.exit_code == 4
+    assert "normalize: robust in the output, not set asked for" in refused.stderr
+    result = cli("extract", "corpus", "-o", output, *args)
+    assert result.exit_code == 0
+    assert " already done" in result.stderr
+    assert cli("extract", "corpus", "-o", f"other-{output}", *args).exit_code == 0
+    assert read_output(Path(output)) == read_output(Path(f"other-{output}"))
+
+
+@pytest.mark.parametrize("output", ["x.h5", "npy/"])
+def test_shards_with_a_scaler(
+    cli: Cli, corpus: Corpus, read_output: ReadOutput, output: str
+) -> None:
+    """Shards that are normalised are merged to what one run gives, and carry the scaler on."""
+    corpus.add_good()
+    cli("fit-scaler", "corpus", "-o", "s.npz")
+    args = ["--scaler", "s.npz", "--over", "all"]
+    is_folder = output.endswith("/")
+    parts = [output if is_folder else f"{n}.h5" for n in (1, 2)]
+    for n, part in enumerate(parts, start=1):
+        assert cli("extract", "corpus", "-o", part, *args, "--shard", f"{n}/2").exit_code == 0
+    assert cli("merge", *dict.fromkeys(parts), "-o", output).exit_code == 0
+    assert cli("extract", "corpus", "-o", f"other-{output}", *args).exit_code == 0
+    assert read_output(Path(output)) == read_output(Path(f"other-{output}"))
+    cli("extract", "corpus", "-o", "plain.h5")
+    cli("extract", "corpus", "-o", "3.h5", "--shard", "1/2")
+    if not is_folder:
+        mixed = cli("merge", "3.h5", "2.h5", "-o", "mixed.h5")
+        assert mixed.exit_code == 4
+        assert "scaler: not set there" in mixed.stderr
+    assert cli("scaler", "undo", output, "-o", "undone.h5").exit_code == 0
+    with melcli.open("undone.h5") as undone, melcli.open("plain.h5") as plain:
+        assert all(np.allclose(undone[item], plain[item], atol=1e-4) for item in plain)
