@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from melcli.cli.funnel import debug_option, say, stoppable
+from melcli.cli.funnel import say, stoppable
 from melcli.cli.options import (
     Normalizing,
+    Telling,
     config_options,
     input_options,
     normalize_options,
     output_options,
     run_options,
+    telling_options,
 )
 from melcli.cli.process import keep_freed_memory, keep_stdout_clean, large_imports
 from melcli.cli.progress import Progress
@@ -38,14 +40,7 @@ if TYPE_CHECKING:
 @output_options
 @run_options
 @click.option("--dry-run", is_flag=True, help="Read headers only, and say what would be done.")
-@click.option("--report", metavar="FILE|-", help="One JSON line for each input.")
-@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Print each failure at once, and where the time went."
-)
-@click.option("--no-progress", is_flag=True, help="Draw no bar.")
-@debug_option
+@telling_options
 def extract(
     selection: Selection,
     output: str | None,
@@ -53,13 +48,9 @@ def extract(
     normalizing: Normalizing,
     out: OutputConfig,
     run: RunConfig,
+    telling: Telling,
     *,
     dry_run: bool,
-    report: str | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    no_progress: bool,
 ) -> None:
     """Write the mel spectrogram of every audio file in INPUTS to OUT.
 
@@ -78,17 +69,21 @@ def extract(
     Exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 3 no input found, 4 the output
     has other settings, 5 the machine (disk full, no such device), 130 interrupted.
     """
-    streams = {"-o -": output == "-", "--report -": report == "-", "--json": as_json}
+    streams = {
+        "-o -": output == "-",
+        "--report -": telling.report == "-",
+        "--json": telling.as_json,
+    }
     if sum(streams.values()) > 1:
         asked = " and ".join(name for name, is_asked in streams.items() if is_asked)
         raise UsageError(f"standard output is asked for by {asked}", None, "write one to a file")
-    if report is not None and (dry_run or output == "-"):
+    if telling.report is not None and (dry_run or output == "-"):
         instead = "--dry-run" if dry_run else "-o -"
         raise UsageError(f"{instead} makes no --report", None, "leave one of the two out")
     is_chosen = click.get_current_context().meta["melcli.config_chosen"]
-    scaler = normalizing.load(config, is_chosen=is_chosen, quiet=quiet)
+    scaler = normalizing.load(config, is_chosen=is_chosen, quiet=telling.quiet)
     if dry_run:
-        _dry_run(selection, output, config, out, run, as_json=as_json)
+        _dry_run(selection, output, config, out, run, as_json=telling.as_json)
         return
     if output is None:
         raise click.UsageError("Missing option '-o': an .h5 file, a folder, or -.")
@@ -102,7 +97,7 @@ def extract(
             from melcli.pipeline import run as pipeline  # brings torch in; --help should not wait
 
         keep_freed_memory()
-        with Progress(report, quiet=quiet, bar=not no_progress, verbose=verbose) as progress:
+        with Progress(telling) as progress:
             at_stop(progress.stop)
             at_stop(lambda: store.begun_path(Path(output), selection.shard).unlink())
             books = pipeline.extract(
@@ -115,10 +110,10 @@ def extract(
                 listener=progress,
                 command=shlex.join(["melcli", *sys.argv[1:]]),
             )
-    if as_json:
+    if telling.as_json:
         click.echo(json.dumps(books.to_record()))
-    if not quiet:
-        _sum_up(books, verbose=verbose)
+    if not telling.quiet:
+        _sum_up(books, verbose=telling.verbose)
     if books.exit_code:
         sys.exit(books.exit_code)
 

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from melcli.cli.funnel import debug_option, say, stoppable
-from melcli.cli.options import fit_options, input_options, optional_config_options, run_options
+from melcli.cli.funnel import say, stoppable
+from melcli.cli.options import (
+    Telling,
+    fit_options,
+    input_options,
+    optional_config_options,
+    run_options,
+    telling_options,
+)
 from melcli.cli.process import keep_freed_memory, keep_stdout_clean, large_imports
 from melcli.cli.progress import Progress
 from melcli.errors import UsageError
@@ -40,29 +47,18 @@ if TYPE_CHECKING:
 @click.option("--quantiles", is_flag=True, help="Count values too, for --normalize robust.")
 @fit_options
 @run_options
-@click.option("--report", metavar="FILE|-", help="One JSON line for each input.")
-@click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Print each failure at once, and where the time went."
-)
-@click.option("--no-progress", is_flag=True, help="Draw no bar.")
-@debug_option
+@telling_options
 def fit_scaler(
     selection: Selection,
     output: str,
     config: MelConfig | None,
     out: OutputConfig,
     run: RunConfig,
+    telling: Telling,
     *,
     ids: str | None,
     weight: Weight,
     quantiles: bool,
-    report: str | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    no_progress: bool,
 ) -> None:
     """Gather mean, deviation, least and largest value of every bin over INPUTS, into SCALER.
 
@@ -82,7 +78,7 @@ def fit_scaler(
     Exit status: 0 all done, 1 some inputs failed or an id of --ids is nowhere, 2 wrong usage, 3 no
     input found, 4 the scaler is there and holds something else, 5 the machine, 130 interrupted.
     """
-    if report == "-" and as_json:
+    if telling.report == "-" and telling.as_json:
         raise UsageError(
             "standard output is asked for by --report - and --json", None, "write one to a file"
         )
@@ -95,7 +91,7 @@ def fit_scaler(
             from melcli.store.begun import HDF5_SUFFIX
 
         keep_freed_memory()
-        with Progress(report, quiet=quiet, bar=not no_progress, verbose=verbose) as progress:
+        with Progress(telling) as progress:
             at_stop(progress.stop)
             at_stop(lambda: Path(output + HDF5_SUFFIX).unlink())
             fitted = fit.fit_scaler(
@@ -109,11 +105,11 @@ def fit_scaler(
                 listener=progress,
                 command=shlex.join(["melcli", *sys.argv[1:]]),
             )
-    if as_json:
+    if telling.as_json:
         click.echo(json.dumps(_record(fitted)))
-    if not quiet:
+    if not telling.quiet:
         say(str(fitted.report))
-        if verbose and fitted.report.n_workers:
+        if telling.verbose and fitted.report.n_workers:
             say(fitted.report.where_time_went())
     if fitted.report.exit_code:
         sys.exit(fitted.report.exit_code)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from melcli.cli.funnel import say
+from melcli.cli.funnel import debug_option, say
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -249,6 +249,43 @@ def normalize_options(command: Command) -> Command:
         return command(*args, normalizing=Normalizing(scaler, rule, over), **rest)
 
     return with_scaler  # type: ignore[return-value]
+
+
+class Telling(NamedTuple):
+    """What a command is to tell, and where."""
+
+    report: str | None
+    as_json: bool
+    quiet: bool
+    verbose: bool
+    bar: bool
+
+
+def telling_options(command: Command) -> Command:
+    """What a run tells while it goes on and in the end; the command gets a ``telling``."""
+
+    @click.option("--report", metavar="FILE|-", help="One JSON line for each input.")
+    @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+    @click.option(
+        "-v", "--verbose", is_flag=True, help="Print each failure at once, and where the time went."
+    )
+    @click.option("--no-progress", is_flag=True, help="Draw no bar.")
+    @debug_option
+    @functools.wraps(command)
+    def with_telling(
+        *args: Any,  # noqa: ANN401
+        report: str | None,
+        as_json: bool,
+        quiet: bool,
+        verbose: bool,
+        no_progress: bool,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        telling = Telling(report, as_json, quiet, verbose, not no_progress)
+        return command(*args, telling=telling, **rest)
+
+    return with_telling  # type: ignore[return-value]
 
 
 class Normalizing(NamedTuple):

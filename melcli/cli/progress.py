@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
+    from melcli.cli.options import Telling
     from melcli.pipeline.plan import PlannedInput
     from melcli.pipeline.report import Report
     from melcli.store.records import Outcome
@@ -30,17 +31,14 @@ class Progress:
     """A listener that shows the run on stderr and writes its report.
 
     Args:
-        report: File for one JSON line an input, ``-`` for stdout, None for none.
-        quiet: Show nothing.
-        bar: Show a bar where stderr is a terminal.
-        verbose: Show each failure as it happens.
+        telling: What to show, and where the report goes.
     """
 
-    def __init__(self, report: str | None, *, quiet: bool, bar: bool, verbose: bool) -> None:
-        self._report_path = report
-        self._quiet, self._verbose = quiet, verbose
-        self._show_bar = bar and not quiet and sys.stderr.isatty()
-        self._lines = not self._show_bar and not quiet
+    def __init__(self, telling: Telling) -> None:
+        self._report_path = telling.report
+        self._quiet, self._verbose = telling.quiet, telling.verbose
+        self._show_bar = telling.bar and not telling.quiet and sys.stderr.isatty()
+        self._lines = not self._show_bar and not telling.quiet
         self._bar: tqdm[Any] | None = None
         self._report: IO[str] | None = None
         self._last_line = time.monotonic()

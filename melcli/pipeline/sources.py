@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from melcli import presets
-from melcli.errors import NoInputError, StoreError
+from melcli.errors import NoInputError, StoreError, UsageError
 from melcli.pipeline.plan import Plan, Selection
 from melcli.pipeline.stretches import Stretches, each_output, is_output
 from melcli.pipeline.target import plan_inputs
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from melcli.config import MelConfig, OutputConfig
 
-_FIRST_IDS: Final = 5
+_PARTS: Final = frozenset({".npy", ".npz", ".toml", ".jsonl", ".pt"})
+"""What people may name for the output that it is a part of, or was made from."""
 
 
 class Sources:
@@ -43,6 +44,13 @@ class Sources:
         self, selection: Selection, config: MelConfig | str | None, out: OutputConfig
     ) -> None:
         outputs = [path for path in map(Path, selection.paths) if is_output(path)]
+        for path in map(Path, selection.paths):
+            if path not in outputs and path.suffix.lower() in _PARTS:
+                raise UsageError(
+                    "is neither audio nor an output of extract",
+                    path,
+                    "name the .h5 file, or the folder that holds the .npy files and melcli.toml",
+                )
         self._of_audio = replace(
             selection, paths=tuple(p for p in selection.paths if Path(p) not in outputs)
         )

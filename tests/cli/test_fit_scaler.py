@@ -15,27 +15,12 @@ import soundfile
 
 import melcli
 from melcli.scaler import files
+from tests.killing import IN_PROCESSES, SLOWLY, wait_for_segments
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.conftest import Cli, Corpus, ReadOutput
 
 N_INPUTS = 90
-SLOWLY = """
-import time
-from melcli.pipeline import batching, worker
-batching.BATCH_INPUTS, batching.SEGMENT_INPUTS = 1, 3
-clips_of = worker.clips_of
-def slowly(*args):
-    time.sleep(0.01)
-    return clips_of(*args)
-worker.clips_of = slowly
-"""
-IN_PROCESSES = f"""{SLOWLY}
-from melcli.pipeline import loop
-loop.FORK_BYTES = 0
-"""
 IN_SEGMENTS = (
     "from melcli.pipeline import batching\nbatching.BATCH_INPUTS, batching.SEGMENT_INPUTS = 1, 3"
 )
@@ -55,21 +40,6 @@ def load(path: str) -> dict[str, Any]:
         return dict(file)
 
 
-def wait_for_segments(
-    process: subprocess.Popen[bytes],
-    n_segments: int,
-    journal: Path = Path("s.npz.partial.journal"),
-) -> None:
-    """Return once so many segments are committed, or the run has ended."""
-    while process.poll() is None:
-        try:
-            if journal.read_bytes().count(b'{"segment"') >= n_segments:
-                return
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        time.sleep(0.002)
-
-
 @pytest.mark.parametrize("setup", [SLOWLY, IN_PROCESSES])
 def test_kill(cli: Cli, corpus: Corpus, setup: str) -> None:
     """Killed again and again, a fit ends with the very numbers of one never killed."""
@@ -83,7 +53,7 @@ def test_kill(cli: Cli, corpus: Corpus, setup: str) -> None:
     for _ in range(3):
         n_segments += moments.randint(1, 7)
         with cli.start(*args, setup=setup) as process:
-            wait_for_segments(process, n_segments)
+            wait_for_segments(process, "s.npz", n_segments)
             time.sleep(moments.random() / 50)
             process.kill()
             process.communicate()
@@ -268,10 +238,8 @@ def test_kill_normalising(cli: Cli, corpus: Corpus, read_output: ReadOutput, out
         corpus.add(f"{k:03}.wav", 0.1 + 0.002 * k)
     cli("fit-scaler", "corpus", "-o", "s.npz", "--quantiles")
     args = ["--scaler", "s.npz", "--normalize", "robust"]
-    folder = Path(output) / ".melcli-partial" if output.endswith("/") else Path()
-    journal = folder / ("journal.jsonl" if output.endswith("/") else f"{output}.partial.journal")
     with cli.start("extract", "corpus", "-o", output, *args, setup=SLOWLY) as process:
-        wait_for_segments(process, 4, journal)
+        wait_for_segments(process, output, 4)
         process.kill()
         process.communicate()
     refused = cli("extract", "corpus", "-o", output)

@@ -16,30 +16,14 @@ import pytest
 
 from melcli.store import open_writer
 from melcli.store.journal import Journal
+from tests.killing import IN_PROCESSES, SLOWLY, journal_of, wait_for_segments
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.conftest import Cli, Corpus, ReadOutput
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 N_INPUTS = 120
-# Segments of three inputs, each a little slow, so that there is a middle to be killed in.
-SLOWLY = """
-import time
-from melcli.pipeline import batching, worker
-batching.BATCH_INPUTS, batching.SEGMENT_INPUTS = 1, 3
-clips_of = worker.clips_of
-def slowly(*args):
-    time.sleep(0.01)
-    return clips_of(*args)
-worker.clips_of = slowly
-"""
-IN_PROCESSES = f"""{SLOWLY}
-from melcli.pipeline import loop
-loop.FORK_BYTES = 0
-"""
 OUTPUTS = [
     ("x.h5", SLOWLY, []),
     ("x.h5", IN_PROCESSES, []),
@@ -57,25 +41,6 @@ def recordings(corpus: Corpus) -> Path:
         else:
             corpus.add(f"{k:03}.wav", 0.1)
     return corpus.folder
-
-
-def journal_of(name: str) -> Path:
-    """Where an unfinished output keeps its journal."""
-    if name.endswith("/"):
-        return Path(name) / ".melcli-partial/journal.jsonl"
-    return Path(f"{name}.partial.journal")
-
-
-def wait_for_segments(process: subprocess.Popen[bytes], name: str, n_segments: int) -> None:
-    """Return once so many segments are committed, or the run has ended."""
-    journal = journal_of(name)
-    while process.poll() is None:
-        try:
-            if journal.read_bytes().count(b'{"segment"') >= n_segments:
-                return
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        time.sleep(0.002)
 
 
 def check_what_is_kept(folder: Path, name: str) -> None:

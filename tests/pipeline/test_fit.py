@@ -448,6 +448,10 @@ def test_refused(fit: Fit, recordings: Corpus) -> None:
     melcli.extract(recordings.folder, fit.folder / "normal.h5", SMALL, scaler=scaler)
     with pytest.raises(StoreError, match="is normalised already"):
         fit(fit.folder / "normal.h5", "a.npz")
+    melcli.extract(recordings.folder, f"{fit.folder}/npy/", SMALL)
+    for part in ("npy/b.npy", "npy/melcli.toml", "s.npz"):
+        with pytest.raises(UsageError, match="is neither audio nor an output of extract"):
+            fit(fit.folder / part, "a.npz")
     with pytest.raises(UsageError, match="is no name of a scaler"):
         fit(recordings.folder, "a.txt")
     with pytest.raises(UsageError, match="weight"):
