@@ -1,0 +1,145 @@
+"""Spectra from mels: never negative, with the mels that were asked for, at any level."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+
+from melcli.dsp.inversion import BandInversion
+from melcli.dsp.mel import mel_filterbank
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from melcli.config.fields import FilterNorm, MelScale
+
+TOLERANCE = 1e-5
+
+
+def bank(
+    n_fft: int = 1024, n_mels: int = 80, mel_scale: MelScale = "slaney", norm: FilterNorm = "slaney"
+) -> Tensor:
+    """A filterbank at 16 kHz, in float64."""
+    weights = mel_filterbank(
+        n_mels, n_fft, 16_000, f_min=0.0, f_max=8000.0, mel_scale=mel_scale, norm=norm
+    )
+    return weights.to(torch.float64)
+
+
+BANKS = {
+    "1024/80 slaney": bank(),
+    "2048/128 htk": bank(2048, 128, "htk", "none"),
+    "512/20": bank(512, 20),
+    "400/128, some empty": bank(400, 128),
+    "each bin in one band": torch.eye(4, dtype=torch.float64).repeat_interleave(5, dim=1),
+    "one band": torch.ones(1, 7, dtype=torch.float64),
+    "three bands a bin": torch.rand(5, 40, generator=torch.Generator().manual_seed(1)).double(),
+}
+
+
+def spectra(n_rows: int, n_freqs: int, seed: int, power: float) -> Tensor:
+    """Like those of sound: a slope, harmonics, and noise that is never quite zero."""
+    rng = np.random.default_rng(seed)
+    slope = 10 ** (-np.linspace(0, rng.uniform(0, 4), n_freqs))
+    harmonics = 1 + 100 * (np.arange(n_freqs) % rng.integers(3, 30) == 0)
+    noise = rng.rayleigh(size=(n_rows, n_freqs)) * rng.uniform(0.01, 1, (n_rows, 1))
+    return torch.from_numpy((slope * harmonics * noise) ** power)
+
+
+def residual(weights: Tensor, found: Tensor, mels: Tensor) -> Tensor:
+    """The relative residual of each row, computed here."""
+    norm = torch.linalg.vector_norm(mels, dim=1)
+    apart: Tensor = torch.linalg.vector_norm(found @ weights.T - mels, dim=1)
+    return apart / torch.where(norm > 0, norm, 1.0)
+
+
+@pytest.mark.parametrize("name", BANKS)
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@given(seed=st.integers(0, 2**31), level=st.sampled_from([1.0, 1e-3, 1e-6, 1e-12, 1e9]))
+@settings(max_examples=6, deadline=None)
+def test_mels_of_spectra(name: str, power: float, seed: int, level: float) -> None:
+    """What has a spectrum gets one: to the tolerance, at every level, and none of it negative."""
+    weights = BANKS[name]
+    mels = spectra(20, weights.shape[1], seed, power) @ weights.T * level
+    found = BandInversion(weights)(mels)
+    assert found.spectra.shape == (20, weights.shape[1])
+    assert (found.spectra >= 0).all()
+    assert (residual(weights, found.spectra, mels) <= TOLERANCE * 1.001).all()
+    assert torch.allclose(found.residuals, residual(weights, found.spectra, mels), atol=1e-9)
+    assert (found.n_steps <= 80).all()
+
+
+@pytest.mark.parametrize("name", BANKS)
+def test_mels_of_no_spectrum(name: str) -> None:
+    """Where no spectrum has the mel, it is within a hundredth of the least squares."""
+    weights = BANKS[name]
+    rng = np.random.default_rng(3)
+    sums = weights.sum(dim=1).numpy()
+    mels = np.exp(1.5 * rng.standard_normal((12, len(sums)))) * np.where(sums > 0, sums, 1.0)
+    found = BandInversion(weights)(torch.from_numpy(mels))
+    best = np.array([nnls(weights.numpy(), mel)[1] / np.linalg.norm(mel) for mel in mels])
+    assert (found.spectra >= 0).all()
+    assert np.isfinite(found.spectra.numpy()).all()
+    assert (found.residuals.numpy() <= np.maximum(1.05 * best, TOLERANCE)).all()
+    assert np.median(found.residuals.numpy() / np.maximum(best, TOLERANCE)) <= 1.01
+
+
+def test_silence() -> None:
+    """A silent frame, and a silent band, have silent bins."""
+    weights = BANKS["1024/80 slaney"]
+    mels = spectra(3, 513, 1, 2.0) @ weights.T
+    mels[0] = 0.0
+    mels[1, 40:60] = 0.0
+    found = BandInversion(weights)(mels)
+    assert (found.spectra[0] == 0).all()
+    assert found.residuals[0] == 0
+    assert found.n_steps[0] == 0
+    only_there = weights[40:60].sum(dim=0) > 0
+    only_there &= (weights[:40].sum(dim=0) == 0) & (weights[60:].sum(dim=0) == 0)
+    assert (found.spectra[1, only_there] == 0).all()
+
+
+def test_each_row_by_itself() -> None:
+    """A row's spectrum is bit for bit the same alone and among any others."""
+    weights = BANKS["1024/80 slaney"]
+    mels = spectra(700, 513, 5, 2.0) @ weights.T
+    mels[10:400:7] = torch.rand(56, 80, generator=torch.Generator().manual_seed(2)).double()
+    invert = BandInversion(weights)
+    together = invert(mels)
+    for row in (0, 17, 511, 512, 699):
+        alone = invert(mels[row : row + 1])
+        assert torch.equal(alone.spectra[0], together.spectra[row])
+        assert alone.residuals[0] == together.residuals[row]
+    assert invert(mels[:0]).spectra.shape == (0, 513)
+
+
+def test_tolerance() -> None:
+    """Who asks for less gets it in fewer steps."""
+    weights = BANKS["2048/128 htk"]
+    mels = spectra(50, 1025, 2, 2.0) @ weights.T
+    rough, fine = BandInversion(weights, 1e-2)(mels), BandInversion(weights, 1e-8)(mels)
+    assert (rough.residuals <= 1e-2).all()
+    assert (fine.residuals <= 1e-8).all()
+    assert rough.n_steps.sum() < fine.n_steps.sum()
+
+
+def test_nearer_than_the_pseudo_inverse() -> None:
+    """The spectrum is nearer to the true one, in decibels, than the clamped pseudo-inverse is."""
+    weights = BANKS["1024/80 slaney"]
+    true = spectra(100, 513, 7, 2.0)
+    mels = true @ weights.T
+    found = BandInversion(weights)(mels).spectra
+    clamped = (mels @ torch.linalg.pinv(weights).T).clamp(min=0.0)
+
+    def apart(one: Tensor) -> float:
+        floor = 1e-10 * true.amax(dim=1, keepdim=True)
+        difference = torch.maximum(one, floor).log10() - torch.maximum(true, floor).log10()
+        return float(10 * difference.square().mean(dim=1).sqrt().mean())
+
+    assert apart(found) < apart(clamped) - 3.0
