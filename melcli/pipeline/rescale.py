@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -76,9 +76,8 @@ def apply(
         ScalerError: It is normalised already; or numbers leave the range of float16.
         DeviceError: The disk is full, or does not work.
     """
-    _refuse_itself(features, output)
-    with contextlib.closing(store.open_reader(features)) as reader:
-        header = reader.header
+
+    def normalised(header: Header) -> _New:
         if header.scaler is not None:
             raise ScalerError(
                 f"is normalised already ({header.scaler.rule})",
@@ -86,8 +85,9 @@ def apply(
                 "melcli scaler undo it first",
             )
         settings = dict(header.settings) | scaler_settings(scaler)
-        new = _header(reader, output, command, settings, scaler, overwrite=overwrite)
-        return _write(reader, output, new, lambda rows: _normalised(rows, scaler), advanced)
+        return _New(settings, scaler, lambda rows: _normalised(rows, scaler))
+
+    return _rescaled(features, output, normalised, command, advanced, overwrite=overwrite)
 
 
 def undo(
@@ -112,19 +112,49 @@ def undo(
         ScalerError: It is not normalised; or numbers leave the range of float16.
         DeviceError: The disk is full, or does not work.
     """
-    _refuse_itself(features, output)
-    with contextlib.closing(store.open_reader(features)) as reader:
-        header = reader.header
+
+    def undone(header: Header) -> _New:
         scaler = header.scaler
         if scaler is None:
             raise ScalerError("carries no scaler: there is nothing to undo", features)
         settings = dict(header.settings)
         for name in scaler_settings(scaler):
-            del settings[name]
+            settings.pop(name, None)
         # Numbers were rounded twice: new ones, rounded once, are not to be mixed with them.
         settings[UNDONE] = f"{scaler.rule} {scaler.digest[:16]}"
-        new = _header(reader, output, command, settings, None, overwrite=overwrite)
-        return _write(reader, output, new, lambda rows: _undone(rows, scaler), advanced)
+        return _New(settings, None, lambda rows: _undone(rows, scaler))
+
+    return _rescaled(features, output, undone, command, advanced, overwrite=overwrite)
+
+
+class _New(NamedTuple):
+    """What is new of an output.
+
+    Args:
+        settings: Its settings.
+        scaler: What it carries.
+        change: What is done to rows.
+    """
+
+    settings: dict[str, str]
+    scaler: Normalization | None
+    change: Callable[[Array], Array]
+
+
+def _rescaled(
+    features: Path,
+    output: Path,
+    what: Callable[[Header], _New],
+    command: str,
+    advanced: Callable[[int], None],
+    *,
+    overwrite: bool,
+) -> Rescaled:
+    _refuse_itself(features, output)
+    with contextlib.closing(store.open_reader(features)) as reader:
+        new = what(reader.header)
+        header = _header(reader, output, command, new, overwrite=overwrite)
+        return _write(reader, output, header, new.change, advanced)
 
 
 def _refuse_itself(features: Path, output: Path) -> None:
@@ -132,16 +162,8 @@ def _refuse_itself(features: Path, output: Path) -> None:
         raise UsageError("would replace what it is made of", str(output), "choose another -o")
 
 
-def _header(
-    reader: Reader,
-    output: Path,
-    command: str,
-    settings: dict[str, str],
-    scaler: Normalization | None,
-    *,
-    overwrite: bool,
-) -> Header:
-    header = reader.header
+def _header(reader: Reader, output: Path, command: str, new: _New, *, overwrite: bool) -> Header:
+    header, settings = reader.header, new.settings
     layout = MelConfig.from_toml(header.config, str(reader.path)).out.layout
     settings["store_layout"] = settings["store_layout"] if store.is_hdf5(output) else "packed"
     return replace(
@@ -152,7 +174,7 @@ def _header(
         melcli_version=melcli.__version__,
         transpose=not store.is_hdf5(output) and layout == "mel_time",
         overwrite=overwrite,
-        scaler=scaler,
+        scaler=new.scaler,
     )
 
 

@@ -127,8 +127,6 @@ class Stretches:
         self._sizes = array("q")
         self.seen: set[str] = set()
         """Those of ``ids`` that are there."""
-        self.n_items = 0
-        self.n_bins = 0
         self._held: list[_Held] = []
         for path in paths:
             self._add(path)
@@ -148,14 +146,12 @@ class Stretches:
         chosen = np.ones(len(reader), np.bool_)
         for position, item_id in enumerate(reader.ids()):
             chosen[position] = self._is_wanted(item_id, reader)
-        self.check_once(str(path), lambda: _input_ids(reader))
+        self.check_once(str(path), lambda: _input_ids(reader, chosen))
         self._outputs.append(_Output(path, _name(path), chosen, settings.stat().st_mtime_ns))
         self._cut(number, reader, chosen)
-        self.n_items += int(chosen.sum())
 
     def _check_front_end(self, path: Path, reader: Reader) -> None:
         first = self._readers[0]
-        self.n_bins = first.header.row_shape[-1]
         if first.header.config_digest != reader.header.config_digest:
             lines = config_differences(first.header.config, reader.header.config)
             told = "".join(f"\n  {line}" for line in lines)
@@ -230,18 +226,20 @@ class Stretches:
         return MelConfig.from_toml(self._readers[0].header.config, str(self._outputs[0].path))
 
     @property
-    def settings(self) -> dict[str, str]:
-        """Of the first output: how long audio and channels were dealt with."""
-        return dict(self._readers[0].header.settings)
-
-    @property
     def first_path(self) -> Path:
         """The first of the outputs."""
         return self._outputs[0].path
 
     def name(self, n: int) -> str:
-        """What a stretch is called: its output, and the positions of its items."""
-        return f"{self._outputs[self._of[n]].name}[{self._first[n]}:{self._last[n]}]"
+        """What a stretch is called: its output, the positions of its items, and which of them."""
+        output, first, last = self._outputs[self._of[n]], self._first[n], self._last[n]
+        chosen = output.chosen[first:last]
+        which = (
+            ""
+            if chosen.all()
+            else f" {hashlib.sha256(np.packbits(chosen).tobytes()).hexdigest()[:16]}"
+        )
+        return f"{output.name}[{first}:{last}{which}]"
 
     def size(self, n: int) -> int:
         """Bytes of the rows that are wanted of a stretch."""
@@ -338,5 +336,6 @@ def _name(path: Path) -> str:
     return absolute.removeprefix(inside).lstrip("/")
 
 
-def _input_ids(reader: Reader) -> Iterator[str]:
-    return (input_id(item_id, reader.header.settings) for item_id in reader.ids())
+def _input_ids(reader: Reader, chosen: npt.NDArray[np.bool_]) -> Iterator[str]:
+    settings = reader.header.settings
+    return (input_id(item_id, settings) for item_id in itertools.compress(reader.ids(), chosen))

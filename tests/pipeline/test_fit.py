@@ -237,6 +237,48 @@ def test_ids(fit: Fit, recordings: Corpus) -> None:
             fit(Selection(paths=(source,), ids=frozenset({"gone.wav"})), "none.npz")
 
 
+def test_other_ids_when_it_goes_on(
+    fit: Fit, recordings: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was counted of an output for other ids does not count, be it as many rows."""
+    recordings.add("more/3b.wav", 1.0)  # as long as more/3.wav
+    melcli.extract(recordings.folder, fit.folder / "x.h5", SMALL)
+    bad = recordings.add_bytes("zz.wav", b"text")
+
+    def selection(name: str) -> Selection:
+        ids = frozenset({name, "zz.wav"})
+        return Selection(paths=(bad, fit.folder / "x.h5"), root=recordings.folder, ids=ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FitWriter, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(selection("more/3.wav"))
+    found = fit(selection("more/3b.wav")).statistics
+    with melcli.open(fit.folder / "x.h5") as output:
+        assert found is not None
+        check(found, [output.reader.read("more/3b.wav").astype(np.longdouble)])
+
+
+def test_two_outputs_that_share_what_is_not_asked_for(fit: Fit, recordings: Corpus) -> None:
+    """An id that two outputs hold is no harm if it is not asked for."""
+    for name in ("x.h5", "y.h5"):
+        melcli.extract(recordings.folder, fit.folder / name, SMALL)
+    (recordings.folder / "b.ogg").unlink()
+    recordings.add("new.wav", 0.3)
+    melcli.extract(recordings.folder, fit.folder / "y.h5", SMALL)
+    paths = (fit.folder / "x.h5", fit.folder / "y.h5")
+    found = fit(Selection(paths=paths, ids=frozenset({"new.wav"}))).statistics
+    assert found is not None
+    assert found.n_items == 1
+    with pytest.raises(UsageError, match="both hold"):
+        fit(Selection(paths=paths, ids=frozenset({"new.wav", "c.mp3"})), "t.npz")
+
+
+def stop(*_args: object, **_how: object) -> None:
+    """In place of what should not be come to."""
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("kind", ["audio", "x.h5", "npy"])
 def test_shards(fit: Fit, recordings: Corpus, kind: str) -> None:
     """Shards put together in any order are one pass."""
@@ -351,12 +393,8 @@ def test_killed_while_it_tidied_up(
     fit: Fit, recordings: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the scaler is there and so is what it was made of, the same command removes that."""
-
-    def die(_writer: FitWriter) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(FitWriter, "_clean_up", die)
+        patch.setattr(FitWriter, "_clean_up", stop)
         with pytest.raises(KeyboardInterrupt):
             fit(recordings.folder)
     assert (fit.folder / "s.npz").exists()
