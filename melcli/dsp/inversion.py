@@ -3,8 +3,8 @@
 A mel has fewer numbers than the spectrum it came from, so many spectra have the same mel. Of bands
 that gather bins by weights ``A >= 0`` all that is known is ``A x = m``, ``x >= 0``.
 
-The search starts from a smooth spectrum, in which each bin is the mean level of the bands that it
-belongs to, and multiplies every bin by what its bands lack::
+The search starts from a smooth spectrum, in which each bin is the geometric mean of the levels of
+the bands that it belongs to, and multiplies every bin by what its bands lack::
 
     r = m - A x                         what is missing
     H u = r,  H = A diag(x) A^T         one number a band
@@ -39,6 +39,8 @@ _BLOCK_ROWS: Final = 512
 """Frames that are worked on at once, always: so that none depends on which others are there."""
 _LOW: Final = 0.4
 """A bin becomes no less than this of itself in a step; lower is quicker, higher more natural."""
+_SILENT: Final = 1e-8
+"""Of the loudest band: where a silent band starts from, which can only fall."""
 _PATIENCE: Final = 15
 """Steps without a tenth gained, after which no spectrum is taken to have this mel."""
 _MOST_STEPS: Final = 80
@@ -120,6 +122,12 @@ class BandInversion(nn.Module):
         spectra, residuals, n_steps = search.run()
         return Inverted(spectra * level, residuals, n_steps)
 
+    def smooth(self, mels: Tensor) -> Tensor:
+        """The spectra to start from: nothing where all bands of a bin are silent."""
+        # The geometric mean takes a fifth fewer steps than the arithmetic, to as natural an end.
+        spectra = (mels.clamp(min=_SILENT).log() @ self.start).exp()
+        return torch.where(mels @ self.start > 0, spectra, 0.0)
+
     def residuals(self, missing: Tensor, norm: Tensor) -> Tensor:
         """The relative residual of each row, in the mel's own units."""
         absolute: Tensor = torch.linalg.vector_norm(missing * self.sums, dim=1)
@@ -167,7 +175,7 @@ class _Search:
         self._of, self._mels = of, mels
         norm = torch.linalg.vector_norm(mels * of.sums, dim=1)
         self._norm = torch.where(norm > 0, norm, 1.0)
-        self._best = mels @ of.start
+        self._best = of.smooth(mels)
         self._residuals = self._residuals_of(self._best)
         self._n_steps = torch.zeros(len(mels), dtype=torch.int64, device=mels.device)
 
