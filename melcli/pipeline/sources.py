@@ -87,7 +87,13 @@ class Sources:
         return found
 
     def _plan_audio(self, out: OutputConfig) -> None:
-        whole = plan_inputs(replace(self._of_audio, shard=None), None, self.config, out)
+        try:
+            whole = plan_inputs(replace(self._of_audio, shard=None), None, self.config, out)
+        except NoInputError:
+            if self.stretches is None or self._of_audio.ids is None:
+                raise
+            self.has_audio = False  # all that is asked for is in the outputs
+            return
         if self.stretches is not None:
             self.stretches.check_once("the audio", whole.ids)
         self._audio_ids = whole.ids

@@ -274,6 +274,20 @@ def test_two_outputs_that_share_what_is_not_asked_for(fit: Fit, recordings: Corp
         fit(Selection(paths=paths, ids=frozenset({"new.wav", "c.mp3"})), "t.npz")
 
 
+def test_ids_that_only_outputs_have(fit: Fit, recordings: Corpus, corpus: Corpus) -> None:
+    """Audio of which nothing is asked for does not stop what is asked for elsewhere."""
+    melcli.extract(recordings.folder, fit.folder / "x.h5", SMALL)
+    other = fit.folder / "other"
+    other.mkdir()
+    (corpus.folder / "a/one.wav").rename(other / "unasked.wav")
+    paths = (other, fit.folder / "x.h5")
+    found = fit(Selection(paths=paths, ids=frozenset({"b.ogg"}))).statistics
+    assert found is not None
+    assert found.n_items == 1
+    with pytest.raises(NoInputError):
+        fit(Selection(paths=paths, ids=frozenset({"nowhere"})), "t.npz")
+
+
 def stop(*_args: object, **_how: object) -> None:
     """In place of what should not be come to."""
     raise KeyboardInterrupt
