@@ -14,7 +14,7 @@ Without the clamp a step leads to ``A x = m`` at once: it is Newton's, with each
 own size (affine scaling [1]), so loud bins give and take what quiet ones cannot, and nothing
 becomes negative. A bin of a mel filterbank belongs to two neighbouring bands at most, so ``H`` is
 tridiagonal, and a step costs little more than a few products with the filterbank. Of speech and
-music three to thirteen steps lead to 1e-5 of the mel.
+music two to twelve steps lead to 1e-5 of the mel.
 
 Where no spectrum has this mel, as after a floor, the least squares are looked for from there on by
 an accelerated projected gradient [2].
@@ -24,34 +24,46 @@ References:
         Mathematics Doklady 8, 1967.
     [2] A. Beck, M. Teboulle, *A Fast Iterative Shrinkage-Thresholding Algorithm for Linear Inverse
         Problems*, SIAM Journal on Imaging Sciences 2, 2009.
+    [3] B. O'Donoghue, E. Candes, *Adaptive Restart for Accelerated Gradient Schemes*, Foundations
+        of Computational Mathematics 15, 2015.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from melcli.dsp.mel import MelBands
+from melcli.dsp.band_steps import DenseStep, Step, TridiagonalStep
 
-_BLOCK_ROWS: Final = 512
-"""Frames that are worked on at once, always: so that none depends on which others are there."""
-_LOW: Final = 0.4
-"""A bin becomes no less than this of itself in a step; lower is quicker, higher more natural."""
-_SILENT: Final = 1e-8
-"""Of the loudest band: where a silent band starts from, which can only fall."""
-_PATIENCE: Final = 15
-"""Steps without a tenth gained, after which no spectrum is taken to have this mel."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOLERANCE: Final = 1e-5
+"""The relative residual at which a row is done, unless another is asked for."""
+_BLOCK_NUMBERS: Final = 1 << 18
+"""Of the spectra that are worked on at once: as many as stay in the cache, always alike."""
 _MOST_STEPS: Final = 80
-_MOST_GRADIENT_STEPS: Final = 400
+_SURE_STEPS: Final = 12
+"""Steps after which nearly all are done, and what is not may get worse: its best is kept."""
+_PATIENCE: Final = 15
+"""Further steps without a tenth gained, after which no spectrum is taken to have this mel."""
+_MOST_DESCENTS: Final = 1000
+_GAIN: Final = 1e-4
+_DESCENTS: Final = 50
+"""Steps of the descent until it is asked whether they gained anything."""
+_TINY: Final = 1e-30
+"""Of a row's loudest band: quieter bands are silent."""
+_FINE: Final = 1e-6
+"""Finer tolerances are beyond float32."""
 
 
 class Inverted(NamedTuple):
     """Linear spectra, and how far their mels are from what was asked for.
 
     Args:
-        spectra: ``(n_rows, n_freqs)``, float64, never negative.
+        spectra: ``(n_rows, n_freqs)``, never negative.
         residuals: ``|A x - m| / |m|`` of each row, ``(n_rows,)``; 0 for a mel of nothing.
         n_steps: That each row took, ``(n_rows,)``.
     """
@@ -61,8 +73,49 @@ class Inverted(NamedTuple):
     n_steps: Tensor
 
 
+class PseudoInversion(nn.Module):
+    """The pseudo-inverse, its negative numbers set to 0: quick, and 1 to 20 % off the mel.
+
+    Computed in float64, with singular values below ``rcond`` of the largest taken for 0.
+
+    Args:
+        bank: The filterbank, ``(n_mels, n_freqs)``.
+        rcond: None takes float64's rounding, times the larger side of the bank.
+
+    Raises:
+        ValueError: ``bank`` is not a matrix.
+    """
+
+    bank: Tensor
+    inverse: Tensor
+
+    def __init__(self, bank: Tensor, rcond: float | None = None) -> None:
+        super().__init__()
+        bank = bank.to(torch.float64)
+        inverse = torch.linalg.pinv(bank, rtol=rcond)
+        self.register_buffer("bank", bank, persistent=False)
+        self.register_buffer("inverse", inverse.T.contiguous(), persistent=False)
+
+    def forward(self, mels: Tensor) -> Inverted:
+        """Spectra of mels ``(n_rows, n_mels)``."""
+        n_rows, size = mels.shape[0], block_rows(self.bank.shape[1])
+        found = [_of_nothing(self.bank, mels)] if n_rows == 0 else []
+        for block in torch.split(mels, size):
+            whole = nn.functional.pad(block, (0, 0, 0, size - block.shape[0])).to(torch.float64)
+            spectra = (whole @ self.inverse).clamp(min=0.0)
+            missing = whole - spectra @ self.bank.T
+            residuals = _share(missing, whole)
+            n_steps = torch.zeros_like(residuals, dtype=torch.int64)
+            found.append(Inverted(spectra.to(mels.dtype), residuals, n_steps))
+        return Inverted(*(torch.cat(parts)[:n_rows] for parts in zip(*found, strict=True)))
+
+
 class BandInversion(nn.Module):
     """Finds non-negative spectra with given mels.
+
+    Numbers are float32, or float64 for mels of float64 and tolerances below 1e-6. Rows are worked
+    on in blocks of one fixed shape, and one that is done makes room for the next; so each row's
+    spectrum is the same, bit for bit, whatever rows are beside it.
 
     Args:
         bank: The filterbank, ``(n_mels, n_freqs)``, never negative.
@@ -70,12 +123,12 @@ class BandInversion(nn.Module):
     """
 
     weights: Tensor
-    start: Tensor
     sums: Tensor
-    pair: Tensor
-    pair_weights: Tensor
+    mean: Tensor
+    belongs: Tensor
+    is_unreached: Tensor
 
-    def __init__(self, bank: Tensor, tolerance: float = 1e-5) -> None:
+    def __init__(self, bank: Tensor, tolerance: float = TOLERANCE) -> None:
         super().__init__()
         self.tolerance = tolerance
         bank = bank.to(torch.float64)
@@ -84,159 +137,274 @@ class BandInversion(nn.Module):
         weights = bank / sums[:, None]  # so that bands of any height count alike
         of_bins = weights.sum(dim=0)
         gram = weights @ weights.T
-        self._is_tridiagonal = not bool(torch.triu(gram, 2).any())
-        self.bands = MelBands(weights)
-        self.squares = MelBands(weights.square())
-        self.neighbours = MelBands(weights[1:] * weights[:-1])
-        # The first band of each bin, and the one behind it: others it has none, mostly.
-        first = (weights > 0).to(torch.int8).argmax(dim=0).clamp(max=max(0, len(weights) - 2))
-        second = (first + 1).clamp(max=len(weights) - 1)
-        bins = torch.arange(weights.shape[1])
-        second_weights = torch.where(second > first, weights[second, bins], 0.0)
+        self.is_tridiagonal = not bool(torch.triu(gram, 2).any())
+        self.step_length = 1.0 / float(torch.linalg.eigvalsh(_relative(bank, sums))[-1])
+        self.rows_at_once = block_rows(weights.shape[1])
         for name, tensor in {
             "weights": weights,
-            "start": weights / torch.where(of_bins > 0, of_bins, 1.0),
             "sums": sums,
-            "pair": torch.stack([first, second]),
-            "pair_weights": torch.stack([weights[first, bins], second_weights]),
+            "mean": (weights / torch.where(of_bins > 0, of_bins, 1.0)).T,
+            "belongs": (weights > 0).T.to(torch.float64),
+            "is_unreached": (of_bins == 0)[:, None],
         }.items():
             self.register_buffer(name, tensor.contiguous(), persistent=False)
+        self._steps: dict[torch.dtype, Step] = {}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002, torch's own
+        self._steps = {}  # the weights move
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def forward(self, mels: Tensor) -> Inverted:
         """Spectra of mels ``(n_rows, n_mels)``, finite and never negative."""
-        n_rows = mels.shape[0]
-        found = []
-        for block in torch.split(mels.to(torch.float64), _BLOCK_ROWS):
-            n_missing = _BLOCK_ROWS - block.shape[0]
-            found.append(self._block(nn.functional.pad(block, (0, 0, 0, n_missing))))
-        if not found:
-            empty = mels.new_empty(0, dtype=torch.float64)
-            return Inverted(empty.new_empty(0, self.weights.shape[1]), empty, empty.long())
-        return Inverted(*(torch.cat(parts)[:n_rows] for parts in zip(*found, strict=True)))
-
-    def _block(self, mels: Tensor) -> Inverted:
-        mels = mels / self.sums
+        is_fine = mels.dtype == torch.float64 or self.tolerance < _FINE
+        dtype = torch.float64 if is_fine else torch.float32
+        if mels.shape[0] == 0:
+            return _of_nothing(self.weights, mels)
+        mels = mels.to(torch.float64) / self.sums
         level = mels.amax(dim=1, keepdim=True)
         level = torch.where(level > 0, level, 1.0)
-        search = _Search(self, mels / level)
-        spectra, residuals, n_steps = search.run()
-        return Inverted(spectra * level, residuals, n_steps)
+        if torch.is_grad_enabled() and mels.requires_grad:
+            found = self._with_gradients(mels / level)
+        else:
+            with torch.no_grad():
+                found = _Search(self, mels / level, dtype).run()
+        return found._replace(spectra=(found.spectra * level).to(dtype))
 
     def smooth(self, mels: Tensor) -> Tensor:
-        """The spectra to start from: nothing where all bands of a bin are silent."""
+        """The spectra to start from, ``(n_freqs, n_rows)``, of mels ``(n_mels, n_rows)``.
+
+        They are nothing where a band of a bin is silent: then it can only be.
+        """
         # The geometric mean takes a fifth fewer steps than the arithmetic, to as natural an end.
-        spectra = (mels.clamp(min=_SILENT).log() @ self.start).exp()
-        return torch.where(mels @ self.start > 0, spectra, 0.0)
+        is_silent = mels <= _TINY
+        spectra = (self.mean @ mels.clamp(min=_TINY).log()).exp()
+        touches_silence = self.belongs @ is_silent.to(torch.float64) > 0
+        return torch.where(touches_silence | self.is_unreached, 0.0, spectra)
 
-    def residuals(self, missing: Tensor, norm: Tensor) -> Tensor:
-        """The relative residual of each row, in the mel's own units."""
-        absolute: Tensor = torch.linalg.vector_norm(missing * self.sums, dim=1)
-        return absolute / norm
+    def step(self, dtype: torch.dtype) -> Step:
+        """What makes a step, in one precision."""
+        if dtype not in self._steps:
+            kind = TridiagonalStep if self.is_tridiagonal else DenseStep
+            self._steps[dtype] = kind(self.weights.to(dtype))
+        return self._steps[dtype]
 
-    def correction(self, spectra: Tensor, missing: Tensor) -> Tensor:
-        """What each bin should grow by, as a share of itself: ``A^T u`` with ``H u = r``."""
-        u: Tensor
-        if self._is_tridiagonal:
-            diagonal, beside = self.squares(spectra), self.neighbours(spectra)
-            u = _solve_tridiagonal(_firm(diagonal), beside, missing)
-            (first, second), (of_first, of_second) = self.pair, self.pair_weights
-            return torch.addcmul(u[:, first] * of_first, u[:, second], of_second)
-        matrix = torch.einsum("mk,tk,nk->tmn", self.weights, spectra, self.weights)
-        diagonal = torch.diagonal(matrix, dim1=1, dim2=2)
-        diagonal.copy_(_firm(diagonal))
-        u = torch.linalg.solve(matrix, missing)
-        return u @ self.weights
+    def descend(self, spectra: Tensor, mels: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra ``(n_freqs, n_rows)`` nearer to the least squares, in units of the mel.
 
-    def descend(self, spectra: Tensor, mels: Tensor, n_steps: int) -> Tensor:
-        """Accelerated projected gradient on ``|A x - m|^2``, in units of the mel, from a start."""
+        An accelerated projected gradient, begun anew wherever it went uphill [3]. A row is as it
+        was when ``_DESCENTS`` steps gained it less than a ten thousandth.
+
+        Returns:
+            The spectra, and how many steps each took, ``(n_rows,)``.
+        """
         # The squares count in the mel's units, the rows of `weights` do not.
-        bank = self.weights * self.sums[:, None] / self.sums.max()
-        target = mels * self.sums / self.sums.max()
-        step = 1.0 / float(torch.linalg.eigvalsh(bank @ bank.T)[-1])
-        ahead, momentum = spectra, 1.0
-        for _ in range(n_steps):
-            before = spectra
-            spectra = (ahead + step * ((target - ahead @ bank.T) @ bank)).clamp(min=0.0)
-            following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-            ahead = spectra + (momentum - 1) / following * (spectra - before)
+        heights = (self.sums / self.sums.max())[:, None]
+        bank, target = (self.weights * heights).to(spectra.dtype), mels * heights.to(mels.dtype)
+        best, before = spectra, torch.full_like(spectra[0], torch.inf)
+        ahead, momentum = spectra, torch.ones_like(before)
+        is_open = torch.ones_like(before, dtype=torch.bool)
+        n_steps = torch.zeros_like(before, dtype=torch.int64)
+        for step in range(_MOST_DESCENTS):
+            last = spectra
+            spectra = (ahead + self.step_length * (bank.T @ (target - bank @ ahead))).clamp(min=0.0)
+            moved = spectra - last
+            went_uphill = ((ahead - spectra) * moved).sum(dim=0) > 0
+            momentum = torch.where(went_uphill, 1.0, momentum)
+            following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
+            ahead = spectra + (momentum - 1) / following * moved
             momentum = following
-        return spectra
+            if step % _DESCENTS == _DESCENTS - 1:
+                now = torch.linalg.vector_norm(target - bank @ spectra, dim=0)
+                best = torch.where(is_open, spectra, best)
+                n_steps += _DESCENTS * is_open
+                is_open = is_open & (now < (1 - _GAIN) * before)
+                before = now
+                if not bool(is_open.any()):
+                    break
+        return best, n_steps
+
+    def _with_gradients(self, mels: Tensor) -> Inverted:
+        """The same search, all rows at once, every step differentiable.
+
+        What no spectrum has this mel of is descended to as ever, with the gradient of the search.
+        """
+        mels = mels.T
+        step, spectra = DenseStep(self.weights), self.smooth(mels)
+        n_steps = torch.zeros(mels.shape[1], dtype=torch.int64, device=mels.device)
+        for _ in range(_SURE_STEPS + _PATIENCE):
+            missing = mels - self.weights @ spectra
+            is_open = _share((missing * self.sums[:, None]).T, (mels * self.sums[:, None]).T)
+            is_open = is_open > self.tolerance
+            if not bool(is_open.any()):
+                break
+            growth = step.growth(spectra, missing)
+            # What is done must not be divided by 0 on the way back either.
+            spectra = torch.where(is_open, spectra * torch.where(is_open, growth, 1.0), spectra)
+            n_steps += is_open
+        with torch.no_grad():
+            is_open = self.residuals(spectra, mels) > self.tolerance
+            nearer, n_descents = self.descend(spectra, mels)
+            nearer = torch.where(is_open, nearer, spectra)
+            n_steps += n_descents * is_open
+        spectra = spectra + (nearer - spectra).detach()
+        return Inverted(spectra.T, self.residuals(spectra, mels).detach(), n_steps)
+
+    def residuals(self, spectra: Tensor, mels: Tensor) -> Tensor:
+        """The relative residual of each row, of ``(n_freqs, n_rows)`` and ``(n_mels, n_rows)``."""
+        heights = self.sums[:, None].to(mels.dtype)
+        missing = mels - self.weights.to(spectra.dtype) @ spectra
+        return _share((missing * heights).T, (mels * heights).T)
 
 
 class _Search:
-    """One block of rows on their way: the best of each so far, and how long ago that was.
+    """Rows on their way, of which a fixed number is worked on at once.
+
+    Bands and bins lie along the first axis: then what belongs to a bin lies in a line for all rows,
+    and every operation below is one on long lines.
 
     Args:
         of: What searches.
-        mels: ``(_BLOCK_ROWS, n_mels)``, each row's largest number 1, or all of it 0.
+        mels: ``(n_rows, n_mels)``, each row's largest number 1, or all of it 0.
+        dtype: Of the arithmetic.
     """
 
-    def __init__(self, of: BandInversion, mels: Tensor) -> None:
-        self._of, self._mels = of, mels
-        norm = torch.linalg.vector_norm(mels * of.sums, dim=1)
-        self._norm = torch.where(norm > 0, norm, 1.0)
-        self._best = of.smooth(mels)
-        self._residuals = self._residuals_of(self._best)
-        self._n_steps = torch.zeros(len(mels), dtype=torch.int64, device=mels.device)
-
-    def _missing(self, spectra: Tensor) -> Tensor:
-        missing: Tensor = self._mels - self._of.bands(spectra)
-        return missing
-
-    def _residuals_of(self, spectra: Tensor) -> Tensor:
-        return self._of.residuals(self._missing(spectra), self._norm)
-
-    def _keep(self, spectra: Tensor, *, of: Tensor) -> Tensor:
-        """Keep what is better, and tell which of the rows gained a tenth."""
-        residuals = self._residuals_of(spectra)
-        is_better = of & (residuals < self._residuals)
-        gained = of & (residuals < 0.9 * self._residuals)
-        self._best = torch.where(is_better[:, None], spectra, self._best)
-        self._residuals = torch.where(is_better, residuals, self._residuals)
-        return gained
+    def __init__(self, of: BandInversion, mels: Tensor, dtype: torch.dtype) -> None:
+        self._of, self._mels, self._dtype = of, mels, dtype
+        self._step = of.step(dtype)
+        (n_rows, n_mels), n_freqs, device = mels.shape, of.weights.shape[1], mels.device
+        self._spectra = torch.empty(n_rows, n_freqs, dtype=dtype, device=device)
+        self._residuals = torch.empty(n_rows, dtype=torch.float64, device=device)
+        self._n_steps = torch.empty(n_rows, dtype=torch.int64, device=device)
+        self._lost: list[Tensor] = []  # rows that no spectrum was found for
+        size = of.rows_at_once
+        self._heights = of.sums[:, None].to(dtype)
+        self._x = torch.zeros(n_freqs, size, dtype=dtype, device=device)
+        self._best = torch.zeros_like(self._x)
+        self._m = torch.zeros(n_mels, size, dtype=dtype, device=device)
+        self._norms = torch.ones(size, dtype=dtype, device=device)
+        self._row = torch.full((size,), -1, device=device)
+        self._took = torch.zeros(size, dtype=torch.int64, device=device)
+        self._since = torch.zeros_like(self._took)
+        self._least = torch.full_like(self._norms, torch.inf)
 
     def run(self) -> Inverted:
         """Search until each row is done, or cannot be."""
-        spectra, since = self._best, torch.zeros_like(self._n_steps)
-        is_open = self._residuals > self._of.tolerance
-        for _ in range(_MOST_STEPS):
-            searching = is_open & (since < _PATIENCE)
-            if not bool(searching.any()):
+        self._start_all()
+        waiting, free = 0, torch.arange(len(self._row), device=self._row.device)
+        while True:
+            waiting = self._seat(free, waiting)
+            if not bool((self._row >= 0).any()):
                 break
-            growth = 1.0 + self._of.correction(spectra, self._missing(spectra))
-            spectra = torch.where(searching[:, None], spectra * growth.clamp(min=_LOW), spectra)
-            self._n_steps += searching
-            gained = self._keep(spectra, of=searching)
-            since = torch.where(gained, 0, since + 1)
-            is_open = is_open & (self._residuals > self._of.tolerance)
-        if bool(is_open.any()):
-            spectra = self._of.descend(self._best, self._mels, _MOST_GRADIENT_STEPS)
-            self._keep(spectra, of=is_open)
-            self._n_steps += is_open * _MOST_GRADIENT_STEPS
-        return Inverted(self._best, self._residuals, self._n_steps)
+            free = self._advance()
+        if self._lost:
+            self._descend(torch.cat(self._lost))
+        return Inverted(self._spectra, self._residuals, self._n_steps)
+
+    def _start_all(self) -> None:
+        """Put the smooth spectrum of each row where its answer will be."""
+        for first, block in _blocks(self._mels, len(self._row)):
+            n = min(len(block), len(self._mels) - first)
+            self._spectra[first : first + n] = self._of.smooth(block.T).T[:n]
+
+    def _seat(self, free: Tensor, waiting: int) -> int:
+        """Give free places to rows that wait, or to nobody; the first that still waits."""
+        n = min(len(free), len(self._mels) - waiting)
+        taken, empty = free[:n], free[n:]
+        if n:
+            rows = slice(waiting, waiting + n)
+            self._x[:, taken] = self._spectra[rows].T
+            self._m[:, taken] = self._mels[rows].T.to(self._dtype)
+            self._row[taken] = torch.arange(waiting, waiting + n, device=free.device)
+            self._norms = torch.linalg.vector_norm(self._m * self._heights, dim=0)
+            self._norms = torch.where(self._norms > 0, self._norms, 1.0)
+            self._took[free], self._since[free], self._least[free] = 0, 0, torch.inf
+        self._row[empty] = -1
+        self._x[:, empty], self._m[:, empty] = 0.0, 0.0
+        return waiting + n
+
+    def _advance(self) -> Tensor:
+        """Make a step with all; the places of those that are done with."""
+        missing = self._step.missing(self._x, self._m)
+        residuals = torch.linalg.vector_norm(missing * self._heights, dim=0) / self._norms
+        is_seated = self._row >= 0
+        is_done = is_seated & (residuals <= self._of.tolerance)
+        is_lost = is_seated & ~is_done & self._remember(residuals, is_seated & ~is_done)
+        self._leave(is_done.nonzero().flatten(), self._x, residuals)
+        lost = is_lost.nonzero().flatten()
+        if len(lost):
+            self._lost.append(self._row[lost])
+            self._leave(lost, self._best, self._least)
+        leaves: Tensor = is_done | is_lost
+        if not torch.equal(leaves, is_seated):
+            self._x.mul_(self._step.growth(self._x, missing))
+            self._took += 1
+        return leaves.nonzero().flatten()
+
+    def _remember(self, residuals: Tensor, is_open: Tensor) -> Tensor:
+        """Keep the best of what takes long; who has not got better for too long, or too late."""
+        is_late = is_open & (self._took >= _SURE_STEPS)
+        if not bool(is_late.any()):
+            return is_late
+        is_better = is_late & (residuals < self._least)
+        gained = is_late & (residuals < 0.9 * self._least)
+        better = is_better.nonzero().flatten()
+        self._best[:, better] = self._x[:, better]
+        self._least[better] = residuals[better]
+        self._since = torch.where(gained, 0, self._since + is_late)
+        return is_late & ((self._since >= _PATIENCE) | (self._took >= _MOST_STEPS))
+
+    def _leave(self, places: Tensor, spectra: Tensor, residuals: Tensor) -> None:
+        if len(places):
+            rows = self._row[places]
+            self._spectra[rows] = spectra[:, places].T
+            self._residuals[rows] = residuals[places].to(torch.float64)
+            self._n_steps[rows] = self._took[places]
+
+    def _descend(self, rows: Tensor) -> None:
+        """Look for the least squares of rows that no spectrum was found for."""
+        size = len(self._row)
+        for first, block in _blocks(self._spectra[rows], size):
+            n = min(size, len(rows) - first)
+            of = rows[first : first + n]
+            mels = nn.functional.pad(self._mels[of].to(self._dtype), (0, 0, 0, size - n)).T
+            spectra, n_steps = self._of.descend(block.T.contiguous(), mels.contiguous())
+            residuals = self._of.residuals(spectra, mels)[:n].to(torch.float64)
+            is_better = residuals < self._residuals[of]
+            self._spectra[of] = torch.where(is_better[:, None], spectra.T[:n], self._spectra[of])
+            self._residuals[of] = torch.where(is_better, residuals, self._residuals[of])
+            self._n_steps[of] += n_steps[:n]
 
 
-def _firm(diagonal: Tensor) -> Tensor:
-    """Keep a system solvable where bands are silent, or say the same thing twice."""
-    return diagonal * (1 + 1e-10) + 1e-300
+def block_rows(n_freqs: int) -> int:
+    """Rows that are worked on at once, for spectra of so many bins.
 
-
-def _solve_tridiagonal(diagonal: Tensor, beside: Tensor, right: Tensor) -> Tensor:
-    """Solve symmetric tridiagonal systems, one a row (the algorithm of Thomas).
-
-    Args:
-        diagonal: ``(n_rows, n)``.
-        beside: Next to it, ``(n_rows, n - 1)``.
-        right: The right sides, ``(n_rows, n)``.
+    >>> block_rows(513), block_rows(1025), block_rows(1 << 19)
+    (496, 240, 16)
     """
-    # Bands first: each step is one operation on all rows.
-    pivots, rest = list(diagonal.T.contiguous()), list(right.T.contiguous())
-    off = list(beside.T.contiguous())
-    for i in range(1, len(pivots)):
-        factor = off[i - 1] / pivots[i - 1]
-        pivots[i] = pivots[i] - factor * off[i - 1]
-        rest[i] = rest[i] - factor * rest[i - 1]
-    rest[-1] = rest[-1] / pivots[-1]
-    for i in range(len(pivots) - 2, -1, -1):
-        rest[i] = (rest[i] - off[i] * rest[i + 1]) / pivots[i]
-    return torch.stack(rest, dim=1)
+    return max(16, min(1024, _BLOCK_NUMBERS // n_freqs) // 16 * 16)
+
+
+def _blocks(rows: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
+    """Rows in blocks of one size, the last filled with zeros, and where each begins."""
+    for first in range(0, len(rows), size):
+        block = rows[first : first + size]
+        yield first, nn.functional.pad(block, (0, 0, 0, size - len(block)))
+
+
+def _of_nothing(bank: Tensor, mels: Tensor) -> Inverted:
+    """What becomes of no rows at all."""
+    empty = mels.new_empty(0, dtype=torch.float64)
+    return Inverted(mels.new_empty(0, bank.shape[1]), empty, empty.long())
+
+
+def _share(missing: Tensor, whole: Tensor) -> Tensor:
+    """How long each row is beside another, ``(n_rows,)``."""
+    norm = torch.linalg.vector_norm(whole.detach(), dim=1)
+    share: Tensor = torch.linalg.vector_norm(missing.detach(), dim=1)
+    return share / torch.where(norm > 0, norm, 1.0)
+
+
+def _relative(bank: Tensor, sums: Tensor) -> Tensor:
+    """The products of the bands with each other, their heights relative to the largest sum."""
+    bank = bank / sums.max()
+    return bank @ bank.T

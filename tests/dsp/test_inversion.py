@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from melcli.dsp.inversion import BandInversion
+from melcli.dsp.inversion import BandInversion, PseudoInversion
 from melcli.dsp.mel import mel_filterbank
 
 if TYPE_CHECKING:
@@ -143,3 +143,87 @@ def test_nearer_than_the_pseudo_inverse() -> None:
         return float(10 * difference.square().mean(dim=1).sqrt().mean())
 
     assert apart(found) < apart(clamped) - 3.0
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@pytest.mark.parametrize("name", ["1024/80 slaney", "2048/128 htk", "three bands a bin"])
+def test_float32(name: str, power: float) -> None:
+    """In float32 too the tolerance holds, by a residual that is computed in float64."""
+    weights = BANKS[name]
+    mels = (spectra(600, weights.shape[1], 4, power) @ weights.T).to(torch.float32)
+    found = BandInversion(weights)(mels)
+    assert found.spectra.dtype == torch.float32
+    known = residual(weights, found.spectra.double(), mels.double())
+    assert (known <= 1.1 * TOLERANCE).all()
+    assert torch.allclose(found.residuals, known, atol=1e-6)
+
+
+def test_finer_than_float32() -> None:
+    """A tolerance that float32 cannot keep is kept in float64."""
+    weights = BANKS["512/20"]
+    mels = (spectra(5, 257, 4, 2.0) @ weights.T).to(torch.float32)
+    found = BandInversion(weights, 1e-10)(mels)
+    assert found.spectra.dtype == torch.float64
+    assert (residual(weights, found.spectra, mels.double()) <= 1e-10).all()
+
+
+@pytest.mark.parametrize("level", [1e-12, 1e-20])
+def test_quiet_bands(level: float) -> None:
+    """Bands far below the loudest keep their level, though the residual does not see it."""
+    weights = BANKS["1024/80 slaney"]
+    true = spectra(8, 513, 6, 2.0)
+    true[:, 200:] *= level
+    mels = true @ weights.T
+    found = BandInversion(weights)(mels).spectra
+    quiet = (weights[:, :260] == 0).all(dim=1)  # a few bands beyond: those beside have loud bins
+    assert quiet.sum() > 10
+    assert torch.allclose((found @ weights.T)[:, quiet].log(), mels[:, quiet].log(), atol=0.3)
+
+
+def test_gradients() -> None:
+    """A gradient is that of the search, by finite differences; what is silent has none."""
+    weights = bank(64, 10, "htk", "none")
+    mels = (spectra(3, 33, 1, 1.0) @ weights.T).requires_grad_()
+    invert = BandInversion(weights, 1e-13)
+    assert torch.autograd.gradcheck(lambda m: invert(m).spectra, (mels,), atol=1e-5, rtol=1e-3)
+    assert torch.allclose(invert(mels).spectra, invert(mels.detach()).spectra, rtol=1e-10)
+    silent = torch.zeros(2, 10, dtype=torch.float64, requires_grad=True)
+    invert(silent).spectra.sum().backward()
+    assert silent.grad is not None
+    assert not silent.grad.any()
+
+
+def test_gradients_where_no_spectrum_has_the_mel() -> None:
+    """Values are as without gradients, and gradients are finite."""
+    weights = BANKS["512/20"]
+    rng = np.random.default_rng(1)
+    mels = torch.from_numpy(np.exp(2.0 * rng.standard_normal((4, 20)))).requires_grad_()
+    invert = BandInversion(weights)
+    found, plain = invert(mels), invert(mels.detach())
+    assert (plain.residuals > 1e-3).any()
+    assert torch.allclose(found.residuals, plain.residuals, rtol=0.02, atol=1e-4)
+    found.spectra.sum().backward()
+    assert mels.grad is not None
+    assert torch.isfinite(mels.grad).all()
+
+
+@pytest.mark.parametrize("name", BANKS)
+def test_pseudo_inverse(name: str) -> None:
+    """It is NumPy's pseudo-inverse, with its negative numbers set to 0, and tells how far off."""
+    weights = BANKS[name]
+    mels = spectra(600, weights.shape[1], 8, 2.0) @ weights.T
+    found = PseudoInversion(weights)(mels)
+    known = np.maximum(mels.numpy() @ np.linalg.pinv(weights.numpy()).T, 0.0)
+    assert np.allclose(found.spectra, known, atol=1e-9 * known.max())
+    assert torch.allclose(found.residuals, residual(weights, found.spectra, mels), atol=1e-12)
+    alone = PseudoInversion(weights)(mels[599:])
+    assert torch.equal(alone.spectra[0], found.spectra[599])
+    assert PseudoInversion(weights)(mels[:0]).spectra.shape == (0, weights.shape[1])
+
+
+def test_gradients_of_the_pseudo_inverse() -> None:
+    """By finite differences."""
+    weights = bank(64, 10, "htk", "none")
+    mels = (spectra(3, 33, 1, 1.0) @ weights.T).requires_grad_()
+    invert = PseudoInversion(weights)
+    assert torch.autograd.gradcheck(lambda m: invert(m).spectra, (mels,))
