@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _SUM_BLOCK = 256
 """Rows."""
+_ROUNDING = 2e-6
+"""What a number of float32 may be off that was scaled there and back."""
+_LOG_ROUNDING = 2e-5
+"""The same if it went there and back by a logarithm, in decibels for one."""
 
 
 class MelGain(Stage):
@@ -66,6 +70,10 @@ class Floor(Stage):
     def inverse(self, x: Tensor) -> Tensor:
         """Subtract what was added; what was clamped stays at the floor."""
         return (x - self.floor).clamp(min=0.0) if self.mode == "add" else x
+
+    def clipped(self, x: Tensor) -> Tensor:
+        """What lies at the floor, unless it was added."""
+        return super().clipped(x) if self.mode == "add" else _at_most(x, self.floor, _LOG_ROUNDING)
 
 
 class Logarithm(Stage):
@@ -112,6 +120,10 @@ class FixedRange(Stage):
         """Add the reference again; what was lifted stays lifted."""
         return x + self.reference if self.subtract else x
 
+    def clipped(self, x: Tensor) -> Tensor:
+        """What lies at the lower end."""
+        return _at_most(x, (0.0 if self.subtract else self.reference) - self.width)
+
 
 class DynamicRange(MeasuredStage):
     """Lift everything to at least ``width`` below the item's maximum."""
@@ -141,6 +153,10 @@ class DynamicRange(MeasuredStage):
         """What was lifted stays lifted."""
         return super().inverse(x) if self.subtract else x
 
+    def clipped_of(self, x: Tensor, top: float) -> Tensor:
+        """What lies at the lower end of an item whose maximum is ``top``."""
+        return _at_most(x, top - self.width)
+
 
 class Clip(Stage):
     """Clamp to a range."""
@@ -160,6 +176,10 @@ class Clip(Stage):
     def inverse(self, x: Tensor) -> Tensor:
         """What was clipped stays clipped."""
         return x
+
+    def clipped(self, x: Tensor) -> Tensor:
+        """What lies at either end."""
+        return _at_most(x, self.low) | _at_most(-x, -self.high)
 
 
 class Scaling(Stage):
@@ -273,6 +293,11 @@ class UtteranceMeanVar(MeasuredStage):
         if self.over == "all":
             return total.sum(dim=0, keepdim=True), n_rows * total.shape[0]
         return total, n_rows
+
+
+def _at_most(x: Tensor, end: float, rounding: float = _ROUNDING) -> Tensor:
+    """What is no higher than an end, or only by rounding."""
+    return x <= end + rounding * abs(end)
 
 
 def _safe_root(variance: Tensor) -> Tensor:

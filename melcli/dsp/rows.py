@@ -71,6 +71,14 @@ class RowStage(Stage):
         """Map ``(n, width)``: the whole item at once."""
         return self.of(Rows.of(rows)).all()
 
+    def n_undone(self, n_rows: int) -> int:
+        """How many rows, at most, ``n_rows`` of what came of them still hold."""
+        return n_rows
+
+    def undone(self, rows: Rows, n_rows: int) -> Rows:
+        """The first ``n_rows`` of what went in, given what came of it."""
+        return Rows(min(n_rows, rows.n_rows), rows.read)
+
 
 class FixFrames(RowStage):
     """Cut an item, or fill it with one value, to a fixed number of frames."""
@@ -137,6 +145,16 @@ class StackFrames(RowStage):
         stacks = held.unfold(0, self.stack, self.stride)  # (n_stacks, width, stack)
         return stacks.transpose(1, 2).flatten(1)
 
+    def n_undone(self, n_rows: int) -> int:
+        """Frames up to the end of the last stack."""
+        return max(0, (n_rows - 1) * self.stride - self.before + self.stack) if n_rows else 0
+
+    def undone(self, rows: Rows, n_rows: int) -> Rows:
+        """Each frame from the last stack that begins with it or before."""
+        frames = rows.mapped(lambda stacks: stacks.reshape(len(stacks), self.stack, -1))
+        n_rows = min(n_rows, self.n_undone(rows.n_rows))
+        return _unjoined(frames, n_rows, self.stride, self.before)
+
 
 class Patches(RowStage):
     """Cut an item into patches of frames; what fills none at the end is dropped."""
@@ -154,6 +172,15 @@ class Patches(RowStage):
         held = rows.read(start * self.hop, (stop - 1) * self.hop + self.n_frames)
         return held.unfold(0, self.n_frames, self.hop).transpose(1, 2).contiguous()
 
+    def n_undone(self, n_rows: int) -> int:
+        """Frames up to the end of the last patch."""
+        return (n_rows - 1) * self.hop + self.n_frames if n_rows else 0
+
+    def undone(self, rows: Rows, n_rows: int) -> Rows:
+        """Each frame from the last patch that begins with it or before."""
+        n_rows = min(n_rows, self.n_undone(rows.n_rows))
+        return _unjoined(rows, n_rows, self.hop, 0)
+
 
 class OverwriteTail(Stage):
     """Overwrite the frames at the end that are not of the signal."""
@@ -168,6 +195,23 @@ class OverwriteTail(Stage):
         """Rows from ``n_valid`` on become ``value``."""
         kept = Rows(n_valid, rows.read)
         return Rows(rows.n_rows, lambda start, stop: _filled(kept, start, stop, self.value))
+
+
+def _unjoined(rows: Rows, n_frames: int, stride: int, before: int) -> Rows:
+    """Frames, given rows ``(n, size, width)`` of some of them each, ``stride`` apart.
+
+    Frame ``f`` is the one at ``f + before - stride * row`` of the last row that begins by then.
+    """
+
+    def read(start: int, stop: int) -> Tensor:
+        places = torch.arange(start, stop) + before
+        row = (places // stride).clamp(max=rows.n_rows - 1)
+        first, last = int(row[0]), int(row[-1]) + 1
+        held = rows.read(first, last)
+        within = (places - row * stride).to(held.device)
+        return held[(row - first).to(held.device), within]
+
+    return Rows(n_frames, read)
 
 
 def _filled(rows: Rows, start: int, stop: int, value: float) -> Tensor:

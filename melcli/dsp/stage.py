@@ -34,6 +34,13 @@ class Stage(nn.Module):
         """What went in, given what came out."""
         raise TypeError(f"{type(self).__name__} cannot be undone")
 
+    def clipped(self, x: Tensor) -> Tensor:
+        """Which numbers of what came out lie where it clips, so that they may have been others.
+
+        To float32's rounding: what comes after may have been undone.
+        """
+        return torch.zeros_like(x, dtype=torch.bool)
+
     def piecewise(self) -> Piecewise:
         """A *sample* stage for a waveform that arrives in pieces.
 

@@ -95,12 +95,17 @@ def refuse_other_machine(found: Mapping[str, str], asked: Mapping[str, str], pat
 
 
 def _facts(header: Header) -> dict[str, object]:
-    return dict(header.settings) | {
-        "dtype": header.dtype,
-        "row_shape": list(header.row_shape),
-        "row_labels": list(header.row_labels),
-        "transpose": header.transpose,
-    }
+    content = {} if header.content == "mel" else {"content": header.content}
+    return (
+        dict(header.settings)
+        | content
+        | {
+            "dtype": header.dtype,
+            "row_shape": list(header.row_shape),
+            "row_labels": list(header.row_labels),
+            "transpose": header.transpose,
+        }
+    )
 
 
 def _settings(config: str) -> dict[str, object]:

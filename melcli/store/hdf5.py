@@ -30,7 +30,7 @@ from h5py import h5d, h5f, h5fd, h5p, h5s, h5t
 from melcli.errors import StoreError
 from melcli.store import disk
 from melcli.store.begun import HDF5_SUFFIX
-from melcli.store.reader import COLUMNS, StoreReader, damage, ends, known
+from melcli.store.reader import CERTIFICATE, COLUMNS, StoreReader, damage, ends, known
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
 from melcli.store.rows import HEADER_PAGE, RowFile, blocks
 from melcli.store.scratch import Scratch
@@ -197,16 +197,16 @@ class Hdf5Writer(StoreWriter):
 
 
 class PackedWriter(Hdf5Writer):
-    """All rows in ``/mel``, and for each item where it starts and stops."""
+    """All rows in ``/mel``, or ``/spectrogram``; for each item where it starts and stops."""
 
     def _write_metadata(self, header: Header, selection: Selection) -> int | None:
         with _create(self._scratch) as (file, scratch):
-            mel = _aligned(file, (selection.n_rows, *header.row_shape), STORED[header.dtype])
-            _label(mel, header)
-            place: int | None = mel.id.get_offset()
+            rows = _aligned(file, header, selection.n_rows)
+            _label(rows, header)
+            place: int | None = rows.id.get_offset()
             _write_header(file, header)
             start = 0
-            listing = _Listing(file, selection, scratch)
+            listing = _Listing(file, header, selection, scratch)
             for done, _ in listing:
                 for item in done.items:
                     listing.add(done, item, start)
@@ -215,17 +215,17 @@ class PackedWriter(Hdf5Writer):
 
 
 class TreeWriter(Hdf5Writer):
-    """A dataset for each item, at ``/mel/<id>``."""
+    """A dataset for each item, at ``/mel/<id>`` or ``/spectrogram/<id>``."""
 
     def _write_metadata(self, header: Header, selection: Selection) -> int | None:
         with _create(self._scratch) as (file, scratch):
-            mel, dtype = file.create_group("mel"), STORED[header.dtype]
+            group, dtype = file.create_group(header.content), STORED[header.dtype]
             _write_header(file, header)
-            listing = _Listing(file, selection, scratch)
+            listing = _Listing(file, header, selection, scratch)
             for done, row in listing:
                 for first, item in _placed(done, row):
                     shape = (item.n_rows, *header.row_shape)
-                    data = mel.create_dataset(item.id, shape, dtype, track_times=False)
+                    data = group.create_dataset(item.id, shape, dtype, track_times=False)
                     _label(data, header)
                     for start, stop in blocks(item.n_rows, header.row_bytes):
                         data[start:stop] = self.rows.read(first + start, stop - start)
@@ -262,11 +262,14 @@ class _Table:
 class _Listing:
     """Writes ``/items`` and ``/failures`` while the outcomes pass by."""
 
-    def __init__(self, file: h5py.File, selection: Selection, scratch: Scratch) -> None:
+    def __init__(
+        self, file: h5py.File, header: Header, selection: Selection, scratch: Scratch
+    ) -> None:
         self._selection, self._scratch = selection, scratch
         texts = dict.fromkeys(ITEM_TEXTS, _TEXT)
         of_shard = {} if selection.positions is None else {_POSITION: "<i8"}
-        columns = texts | dict(COLUMNS) | of_shard
+        certificate = {} if header.content == "mel" else dict(CERTIFICATE)
+        columns = texts | dict(COLUMNS) | certificate | of_shard
         self._items = _Table(file.create_group("items"), columns, selection.n_items)
         texts = dict.fromkeys(FAILURE_TEXTS, _TEXT)
         columns = texts | {name: COLUMNS[name] for name in SOURCE} | of_shard
@@ -299,6 +302,7 @@ class _Listing:
             item.channel,
             item.crc32,
             *_source(done),
+            *(item.certificate or ()),
             *self._of_shard,
         )
 
@@ -348,16 +352,17 @@ def _create(path: Path) -> Iterator[tuple[h5py.File, Scratch]]:
         scratch.check()
 
 
-def _aligned(file: h5py.File, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.Dataset:
+def _aligned(file: h5py.File, header: Header, n_rows: int) -> h5py.Dataset:
     """Reserve room for the rows, first of all, and leave it as it is: a hole."""
     how = h5p.create(h5p.DATASET_CREATE)
     how.set_layout(h5d.CONTIGUOUS)
     how.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     how.set_fill_time(h5d.FILL_TIME_NEVER)
     how.set_obj_track_times(False)  # h5py takes it by position only
-    space = h5s.create_simple(shape)
-    h5d.create(file.id, b"mel", h5t.py_create(dtype), space, dcpl=how)
-    return file["mel"]
+    space = h5s.create_simple((n_rows, *header.row_shape))
+    dtype = h5t.py_create(STORED[header.dtype])
+    h5d.create(file.id, header.content.encode(), dtype, space, dcpl=how)
+    return file[header.content]
 
 
 def _label(rows: h5py.Dataset, header: Header) -> None:
@@ -373,6 +378,8 @@ def _write_header(file: h5py.File, header: Header) -> None:
         attributes[name] = printable(getattr(header, name))
     if header.inputs_digest:
         attributes["inputs_digest"] = header.inputs_digest
+    if header.content != "mel":
+        attributes["content"] = header.content
     attributes["row_shape"] = np.array(header.row_shape, dtype="<i8")
     attributes.create("row_labels", list(header.row_labels), dtype=_TEXT)
     for group in _HEADER_GROUPS:
@@ -391,6 +398,7 @@ def _read_header(file: h5py.File, scaler: Mapping[str, Any] | None) -> Header:
     attributes = file.attrs
     record: dict[str, Any] = {name: attributes[name] for name in _HEADER_TEXTS}
     record["inputs_digest"] = attributes.get("inputs_digest", "")
+    record["content"] = attributes.get("content", "mel")
     record["row_shape"] = np.asarray(attributes["row_shape"]).tolist()
     record["row_labels"] = list(attributes["row_labels"])
     for group in _HEADER_GROUPS:
@@ -474,6 +482,10 @@ class Hdf5Reader(StoreReader):
             for name in names
         }
         self.items = {name: self._column(f"items/{name}", n_items)[:] for name in COLUMNS}
+        if self.header.content != "mel":
+            self.certificates = {
+                name: self._column(f"items/{name}", n_items, of="fiu")[:] for name in CERTIFICATE
+            }
         self._failure_source = [self._column(f"failures/{name}", n_failures)[:] for name in SOURCE]
         if self.header.shard is not None:
             self._positions = (
@@ -483,13 +495,14 @@ class Hdf5Reader(StoreReader):
         start, stop = self.items["start"], self.items["stop"]
         if (start < 0).any() or (stop < start).any():
             raise ValueError("/items/start and /items/stop do not follow each other")
-        if not isinstance(file["mel"], h5py.Dataset):
+        name = self.header.content
+        if not isinstance(file[name], h5py.Dataset):
             self.items |= ends(stop - start)
             return
-        mel = self._rows_of("mel")
-        self._place, self._n_rows = mel.id.get_offset() or 0, len(mel)
-        if n_items and ((start[1:] < stop[:-1]).any() or stop[-1] > len(mel)):
-            raise ValueError(f"items reach outside the {len(mel)} rows of /mel")
+        rows = self._rows_of(name)
+        self._place, self._n_rows = rows.id.get_offset() or 0, len(rows)
+        if n_items and ((start[1:] < stop[:-1]).any() or stop[-1] > len(rows)):
+            raise ValueError(f"items reach outside the {len(rows)} rows of /{name}")
 
     def _scaler(self) -> dict[str, Any] | None:
         """Read what rows were normalised by, as the record it was written from."""
@@ -527,9 +540,11 @@ class Hdf5Reader(StoreReader):
                 raise ValueError(f"/{name} is cut off")
         return dataset
 
-    def _column(self, name: str, n_rows: int, *, text: bool = False) -> h5py.Dataset:
+    def _column(
+        self, name: str, n_rows: int, *, text: bool = False, of: str = "iu"
+    ) -> h5py.Dataset:
         dataset = self._plain(name)
-        fits = h5py.check_string_dtype(dataset.dtype) if text else dataset.dtype.kind in "iu"
+        fits = h5py.check_string_dtype(dataset.dtype) if text else dataset.dtype.kind in of
         if dataset.shape != (n_rows,) or not fits:
             raise TypeError(f"/{name} is not a column of {n_rows} {'texts' if text else 'numbers'}")
         return dataset
@@ -572,7 +587,8 @@ class Hdf5Reader(StoreReader):
         with damage(self.path):
             (name,) = self._ids(position, position + 1)
             check_id(name)
-            rows: Array = self._rows_of(f"mel/{name}", self.n_rows(position))[start:stop]
+            name = f"{self.header.content}/{name}"
+            rows: Array = self._rows_of(name, self.n_rows(position))[start:stop]
         return rows
 
     def rows(self, start: int, stop: int) -> Array:

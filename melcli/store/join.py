@@ -95,7 +95,7 @@ def _lines(lists: list[Path], folder: Path, header: Header) -> Iterator[str]:
     """Give the lines of all lists in the order of the whole one."""
     for _, record in heapq.merge(*map(_records, lists), key=itemgetter(0)):
         if record["status"] == "done":
-            path = folder / npy.npy_path(record["id"])
+            path = folder / npy.npy_path(record["id"], header.suffix)
             if not npy.is_file_of(path, header, record["n_rows"]):
                 raise StoreError("is missing, or was changed", path, "make its shard again")
         yield npy.as_line(record)

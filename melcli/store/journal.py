@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from melcli.errors import StoreError
 from melcli.store import disk
 from melcli.store.lock import FIRST_LINE, MARK, TRUST_SECONDS, Lock
-from melcli.store.records import Done, Failed, Header, Item, Outcome
+from melcli.store.records import Certificate, Done, Failed, Header, Item, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -337,7 +337,7 @@ def _line(entry: Entry) -> bytes:
 
 
 def _item_record(item: Item, name: str) -> list[Any]:
-    return [
+    record = [
         item.id.removeprefix(name),
         item.n_rows,
         item.n_samples,
@@ -347,6 +347,7 @@ def _item_record(item: Item, name: str) -> list[Any]:
         list(item.notes),
         item.crc32,
     ]
+    return record if item.certificate is None else [*record, list(item.certificate)]
 
 
 def _summary(record: Mapping[str, Any]) -> Summary:
@@ -365,8 +366,12 @@ def _entry(record: Mapping[str, Any]) -> Entry:
         name = record["failed"]
         return Entry(Failed(name, size, mtime_ns, record["cause"], record["remedy"]), -1)
     name = record["done"]
-    items = [
-        Item(name + suffix, n_rows, n_samples, rate, n_channels, channel, tuple(notes), crc32)
-        for suffix, n_rows, n_samples, rate, n_channels, channel, notes, crc32 in record["items"]
-    ]
-    return Entry(Done(name, size, mtime_ns, tuple(items)), record["row"])
+    items = tuple([_item(name, item) for item in record["items"]])
+    return Entry(Done(name, size, mtime_ns, items), record["row"])
+
+
+def _item(name: str, record: list[Any]) -> Item:
+    suffix, n_rows, n_samples, rate, n_channels, channel, notes, crc32, *rest = record
+    certificate = Certificate(*rest[0]) if rest else None
+    numbers = n_rows, n_samples, rate, n_channels, channel
+    return Item(name + suffix, *numbers, tuple(notes), crc32, certificate)

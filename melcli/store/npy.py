@@ -1,5 +1,8 @@
 """A folder with one ``.npy`` for each item, ``melcli.jsonl`` and ``melcli.toml``.
 
+Or with one ``.wav`` or ``.flac``: then the rows are the bytes of these files, and no head stands
+before them.
+
 While it runs, everything of ours lies in ``OUT/.melcli-partial``::
 
     journal.jsonl   see `melcli.store.journal`
@@ -38,7 +41,7 @@ from melcli.errors import StoreError
 from melcli.store import disk
 from melcli.store.begun import NPY_NAME
 from melcli.store.index import IdIndex
-from melcli.store.reader import COLUMNS, StoreReader, damage, ends
+from melcli.store.reader import CERTIFICATE, COLUMNS, StoreReader, damage, ends
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
 from melcli.store.rows import BLOCK_BYTES, rows_a_block
 from melcli.store.shards import Shard
@@ -102,11 +105,13 @@ def shard_of_file(path: Path) -> Shard | None:
     return Shard.parse(f"{match[1]}/{match[2]}") if match else None
 
 
-def npy_path(item_id: str) -> str:
+def npy_path(item_id: str, suffix: str = ".npy") -> str:
     """Give the path of an item's file in the output folder.
 
     >>> npy_path("a/b.wav"), npy_path("a/b.wav#0@3"), npy_path("a.b/take")
     ('a/b.npy', 'a/b#0@3.npy', 'a.b/take.npy')
+    >>> npy_path("a/b.mp3#1", ".wav")
+    'a/b#1.wav'
 
     Raises:
         StoreError: The id would leave the folder, or is too long for a file name.
@@ -114,7 +119,7 @@ def npy_path(item_id: str) -> str:
     check_id(item_id)
     folder, slash, name = item_id.rpartition("/")
     found = _NAME.fullmatch(name)
-    file = f"{found['stem']}{found['part']}.npy" if found else f"{name}.npy"
+    file = f"{found['stem']}{found['part']}{suffix}" if found else f"{name}{suffix}"
     path = folder + slash + file
     if path.startswith((f"{PARTIAL}/", f"{PARTIAL}.")):
         raise StoreError(f"the id {item_id!r} is in {PARTIAL}, which melcli needs for itself")
@@ -180,7 +185,7 @@ class NpyWriter(StoreWriter):
                 raise StoreError(
                     f"has a {listing} but no {settings}", self.path, "choose another -o"
                 )
-            self._old = Listing(self.path / listing)
+            self._old = Listing(self.path / listing, self._asked.suffix)
         if finished is not None:
             self._place = self._staged
         return finished
@@ -233,7 +238,7 @@ class NpyWriter(StoreWriter):
         found = self._journal.header or self._asked
         for entry in self._journal.entries():
             for item in _items(entry.outcome) if entry.row >= 0 else ():
-                path = npy_path(item.id)
+                path = npy_path(item.id, found.suffix)
                 listed = self._old is not None and self._old.has_path(path)
                 file = self.path / path
                 if not listed and self._is_inside(path) and _crc32(file, found, item) == item.crc32:
@@ -260,8 +265,11 @@ class NpyWriter(StoreWriter):
 
     def _places(self, item: Item) -> tuple[Path, Path]:
         """Give where a committed file may lie, the likelier place first."""
-        path = npy_path(item.id)
+        path = self._file_path(item)
         return self._staged / path, self.path / path
+
+    def _file_path(self, item: Item) -> str:
+        return npy_path(item.id, self._asked.suffix)
 
     def _files(self, segment: Segment) -> Iterator[tuple[Item, Path]]:
         """Give the items written in a segment, and their files before they are moved."""
@@ -277,7 +285,7 @@ class NpyWriter(StoreWriter):
             return True
         if self._journalled is None:  # only needed for what lay there before this writer came
             self._journalled = IdIndex(
-                (npy_path(item.id), 0)
+                (self._file_path(item), 0)
                 for entry in self._journal.entries()
                 for item in _items(entry.outcome)
             )
@@ -315,7 +323,7 @@ class NpyWriter(StoreWriter):
         return -1 if kept else len(self._written)
 
     def _write_item(self, item: Item, pieces: Iterator[Array]) -> int:
-        path = npy_path(item.id)
+        path = self._file_path(item)
         with self._disk:
             self._check_place(path)
             fd = disk.open_file(self._new_file(len(self._written)))
@@ -342,7 +350,7 @@ class NpyWriter(StoreWriter):
         return self._new / f"{n}.npy"
 
     def _keep_item(self, item: Item) -> int:
-        crc = _crc32(self.path / npy_path(item.id), self._asked, item)
+        crc = _crc32(self.path / self._file_path(item), self._asked, item)
         return ~item.crc32 if crc is None else crc
 
     def _outcome_done(self, *, good: bool) -> None:
@@ -369,7 +377,7 @@ class NpyWriter(StoreWriter):
     def _publish(self, segment: Segment) -> None:
         """Move the files of the last segment to their places, where a crash prevented it."""
         files = (
-            (new, self._place / npy_path(item.id))
+            (new, self._place / self._file_path(item))
             for item, new in self._files(segment)
             if _crc32(new, self._asked, item) == item.crc32
         )
@@ -406,7 +414,7 @@ class NpyWriter(StoreWriter):
         disk.remove(self.path / settings.name)
         disk.sync_folder(self.path)
         self._move(self._staged_files(selection), self.path)
-        self._remove_unlisted(Listing(listing))
+        self._remove_unlisted(Listing(listing, header.suffix))
         disk.rename(listing, self.path / listing.name)
         disk.sync_folder(self.path)
         disk.rename(settings, self.path / settings.name)
@@ -447,7 +455,7 @@ class _ItemFile:
 
     def __init__(self, fd: int, header: Header, item: Item) -> None:
         self._fd, self._header, self._n_rows = fd, header, item.n_rows
-        self._head, self._dtype = _head(header, item), STORED[header.dtype]
+        self._head, self._dtype = _head(header, item.n_rows), STORED[header.dtype]
         self._n_lines = math.prod(header.row_shape) if header.transpose else 1
         self._line_bytes = item.n_rows * header.row_bytes // self._n_lines
         self._crc32s = [0] * self._n_lines
@@ -528,16 +536,21 @@ def _product(columns: Sequence[int], vector: int) -> int:
 class Listing:
     """What a ``melcli.jsonl`` says: columns in memory, texts where they are.
 
+    Args:
+        path: Of the file.
+        suffix: How the names of the files that it lists end.
+
     Raises:
         StoreError: It is not what melcli writes.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, suffix: str) -> None:
+        self._path, self._suffix = path, suffix
         self._by_path: IdIndex | None = None
         self.item_places, self.failure_places = array("q"), array("q")
         self.item_positions, self.failure_positions = array("q"), array("q")
         columns = {name: array("q") for name in ("n_rows", *_NUMBERS, *_SOURCE)}
+        certificates = {name: array("d") for name in CERTIFICATE}
         with damage(path), path.open("rb") as lines:
             place = 0
             for line in lines:
@@ -548,6 +561,9 @@ class Listing:
                     for name, column in columns.items():
                         value = record[name]
                         column.append(-1 if value is None else value)
+                    for name, certificate in certificates.items():
+                        if name in record:
+                            certificate.append(record[name])
                 else:
                     self.failure_places.append(place)
                     self.failure_positions.append(record.get(POSITION, -1))
@@ -555,6 +571,11 @@ class Listing:
         self.columns = {
             name: np.array(column, dtype=COLUMNS.get(name, "<i8"))
             for name, column in columns.items()
+        }
+        self.certificates = {
+            name: np.array(column, dtype=CERTIFICATE[name])
+            for name, column in certificates.items()
+            if len(column) == len(self.item_places)
         }
         if (self.columns["n_rows"] < 0).any():
             raise StoreError("is damaged: a negative number of rows", path)
@@ -572,14 +593,14 @@ class Listing:
     def paths(self) -> Iterator[str]:
         """Stream the path of every file."""
         for record in self.records(self.item_places):
-            yield npy_path(record["id"])
+            yield npy_path(record["id"], self._suffix)
 
     def has_path(self, path: str) -> bool:
         """Tell whether a file is named."""
         if self._by_path is None:
             self._by_path = IdIndex(zip(self.paths(), self.item_places, strict=True))
         found = self.records(list(self._by_path.places(path)))
-        return any(npy_path(record["id"]) == path for record in found)
+        return any(npy_path(record["id"], self._suffix) == path for record in found)
 
 
 class NpyReader(StoreReader):
@@ -594,9 +615,13 @@ class NpyReader(StoreReader):
             self.header = _read_settings(path / settings)
         if self.header.shard != shard:
             raise StoreError(f"is damaged: it says that it is shard {shard}", path / settings)
-        self.listing = Listing(path / listing)
+        self.listing = Listing(path / listing, self.header.suffix)
         columns = dict(self.listing.columns)
         self.items = ends(columns.pop("n_rows")) | columns
+        if self.header.content != "mel":
+            self.certificates = self.listing.certificates
+            if len(self.certificates) != len(CERTIFICATE):
+                raise StoreError("is damaged: residuals are missing", path / listing)
         if shard is not None:
             self._positions = (
                 np.array(self.listing.item_positions, dtype="<i8"),
@@ -627,12 +652,11 @@ class NpyReader(StoreReader):
 
     def read_rows(self, position: int, start: int, stop: int) -> Array:
         """Read a run of the rows of an item."""
-        (name,) = self._ids(position, position + 1)
-        path = self.path / npy_path(name)
+        path = self._file(position)
         shape = _shape(self.header, self.n_rows(position))
         dtype = STORED[self.header.dtype]
         with damage(path), path.open("rb") as file:
-            place = _check_head(file, shape, dtype)
+            place = self._check_head(file, shape)
             if 0 in shape:
                 return self.rows(0, 0)
             stored = np.memmap(file, dtype, "r", place, shape)
@@ -641,13 +665,33 @@ class NpyReader(StoreReader):
 
     def _stored(self, position: int) -> Iterator[Array]:
         """Read the numbers of a file as they lie in it."""
-        (name,) = self._ids(position, position + 1)
-        path, dtype = self.path / npy_path(name), STORED[self.header.dtype]
+        path, dtype = self._file(position), STORED[self.header.dtype]
         shape = _shape(self.header, self.n_rows(position))
         with damage(path), path.open("rb") as file:
-            _check_head(file, shape, dtype)
+            self._check_head(file, shape)
             while data := file.read(BLOCK_BYTES):
                 yield np.frombuffer(data, dtype)
+
+    def _file(self, position: int) -> Path:
+        (name,) = self._ids(position, position + 1)
+        return self.path / npy_path(name, self.header.suffix)
+
+    def _check_head(self, file: BinaryIO, shape: tuple[int, ...]) -> int:
+        """Compare a file's head and size with what the list says; give the place of its data."""
+        dtype = STORED[self.header.dtype]
+        if self.header.content != "audio":
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"format {version} of .npy")
+            found = np.lib.format.read_array_header_1_0(file)
+            if found != (shape, False, dtype):
+                raise ValueError(
+                    f"shape, Fortran order and dtype are {found}, not {(shape, False, dtype)}"
+                )
+        place = file.tell()
+        if os.fstat(file.fileno()).st_size != place + math.prod(shape) * dtype.itemsize:
+            raise ValueError("the file has another size than the list says")
+        return place
 
     def close(self) -> None:
         """Nothing stays open between two calls."""
@@ -665,30 +709,18 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii")
 
 
-def _check_head(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Compare a file's head and size with what the list says; give the place of its data."""
-    if (version := np.lib.format.read_magic(file)) != (1, 0):
-        raise ValueError(f"format {version} of .npy")
-    found = np.lib.format.read_array_header_1_0(file)
-    if found != (shape, False, dtype):
-        raise ValueError(f"shape, Fortran order and dtype are {found}, not {(shape, False, dtype)}")
-    place = file.tell()
-    if os.fstat(file.fileno()).st_size != place + math.prod(shape) * dtype.itemsize:
-        raise ValueError("the file has another size than its head says")
-    return place
-
-
 def _shape(header: Header, n_rows: int) -> tuple[int, ...]:
     return (*header.row_shape, n_rows) if header.transpose else (n_rows, *header.row_shape)
 
 
-def _head(header: Header, item: Item) -> bytes:
-    return npy_header(_shape(header, item.n_rows), STORED[header.dtype])
+def _head(header: Header, n_rows: int) -> bytes:
+    if header.content == "audio":
+        return b""
+    return npy_header(_shape(header, n_rows), STORED[header.dtype])
 
 
 def _file_size(header: Header, n_rows: int) -> int:
-    head = npy_header(_shape(header, n_rows), STORED[header.dtype])
-    return len(head) + n_rows * header.row_bytes
+    return len(_head(header, n_rows)) + n_rows * header.row_bytes
 
 
 def is_file_of(path: Path, header: Header, n_rows: int) -> bool:
@@ -705,7 +737,7 @@ def _size(path: Path) -> int | None:
 
 def _crc32(path: Path, header: Header, item: Item) -> int | None:
     """Compute the checksum of an item's file; None if there is none that it could be."""
-    head = _head(header, item)
+    head = _head(header, item.n_rows)
     if not is_file_of(path, header, item.n_rows):
         return None
     fd = os.open(path, os.O_RDONLY)
@@ -756,12 +788,13 @@ def _listing_lines(header: Header, selection: Selection) -> Iterator[str]:
             record = {
                 "status": "done",
                 "id": item.id,
-                "path": npy_path(item.id),
+                "path": npy_path(item.id, header.suffix),
                 "shape": _shape(header, item.n_rows),
                 "dtype": header.dtype,
                 "n_rows": item.n_rows,
             }
             record |= {name: getattr(item, name) for name in _NUMBERS}
+            record |= {} if item.certificate is None else item.certificate._asdict()
             yield as_line(record | {"notes": item.notes} | source)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from melcli.store.records import Array, Done, Failed, Fault, Header, Outcome, Pieces
+    from melcli.store.records import Array, Done, Failed, Fault, Header, Item, Outcome, Pieces
 
 
 class Writer(Protocol):
@@ -136,7 +136,14 @@ class Reader(Protocol):
         ``source_mtime_ns`` (-1 if unknown).
         """
 
+    @property
+    def certificates(self) -> Mapping[str, npt.NDArray[Any]]:
+        """``residual``, ``n_steps`` and ``n_clipped`` of each item; of mels there are none."""
+
     def __len__(self) -> int: ...
+
+    def some_items(self, start: int, stop: int) -> Iterator[Item]:
+        """Give the items from position ``start`` to ``stop``."""
 
     def ids(self) -> Iterator[str]:
         """Stream the ids of the items, in plan order."""

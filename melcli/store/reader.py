@@ -15,7 +15,17 @@ import numpy as np
 
 from melcli.errors import MelcliError, StoreError
 from melcli.store.index import IdIndex
-from melcli.store.records import Done, Failed, Fault, Header, Item, Outcome, as_bytes, input_id
+from melcli.store.records import (
+    Certificate,
+    Done,
+    Failed,
+    Fault,
+    Header,
+    Item,
+    Outcome,
+    as_bytes,
+    input_id,
+)
 from melcli.store.rows import blocks
 
 if TYPE_CHECKING:
@@ -40,6 +50,8 @@ COLUMNS: Mapping[str, str] = {
     "source_size": "<i8",
     "source_mtime_ns": "<i8",
 }
+CERTIFICATE: Mapping[str, str] = {"residual": "<f8", "n_steps": "<i4", "n_clipped": "<i8"}
+"""Columns that only what was computed back from mels has."""
 _SLICE = 4096
 _DAMAGES = (
     *(OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError),
@@ -81,6 +93,7 @@ class StoreReader(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.certificates: Mapping[str, npt.NDArray[Any]] = {}
         self._index: IdIndex | None = None
         self._positions: tuple[Column, Column] | None = None  # of items and failures of a shard
 
@@ -150,21 +163,28 @@ class StoreReader(ABC):
 
     def _found_items(self) -> Iterator[tuple[str, int, Item]]:
         for start in range(0, len(self), _SLICE):
-            stop = min(start + _SLICE, len(self))
-            columns = {name: column[start:stop].tolist() for name, column in self.items.items()}
-            texts = zip(self._ids(start, stop), self._notes(start, stop), strict=True)
-            for i, (name, notes) in enumerate(texts):
-                item = Item(
-                    name,
-                    columns["stop"][i] - columns["start"][i],
-                    columns["n_samples"][i],
-                    columns["sample_rate"][i],
-                    columns["n_channels"][i],
-                    columns["channel"][i],
-                    notes,
-                    columns["crc32"][i],
-                )
-                yield input_id(name, self.header.settings), start + i, item
+            items = self.some_items(start, min(start + _SLICE, len(self)))
+            for position, item in enumerate(items, start):
+                yield input_id(item.id, self.header.settings), position, item
+
+    def some_items(self, start: int, stop: int) -> Iterator[Item]:
+        """Give the items from position ``start`` to ``stop``."""
+        columns = {name: column[start:stop].tolist() for name, column in self.items.items()}
+        certificates = [column[start:stop].tolist() for column in self.certificates.values()]
+        texts = zip(self._ids(start, stop), self._notes(start, stop), strict=True)
+        for i, (name, notes) in enumerate(texts):
+            certificate = Certificate(*(c[i] for c in certificates)) if certificates else None
+            yield Item(
+                name,
+                columns["stop"][i] - columns["start"][i],
+                columns["n_samples"][i],
+                columns["sample_rate"][i],
+                columns["n_channels"][i],
+                columns["channel"][i],
+                notes,
+                columns["crc32"][i],
+                certificate,
+            )
 
     def position(self, item_id: str) -> int | None:
         """Find an item; None if there is none of this id."""
