@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from melcli.config.run import LongRule
+    from melcli.config.run import DType, LongRule
     from melcli.statistics.normalize import Normalization
     from melcli.store.protocols import Reader
     from melcli.store.records import Array
@@ -135,7 +135,8 @@ class Recomputation:
         """
         header = self._reader.header
         long = _LONG_RULES.get(header.settings.get("long", ""), "error")
-        out = OutputConfig(dtype=header.dtype, long=long)
+        dtype: DType = "float16" if header.dtype == "float16" else "float32"
+        out = OutputConfig(dtype=dtype, long=long)
         worker = self._worker(self._config, out, header.scaler)
         plain = self._config
         if self.tolerance is not None and self.tolerance.depth is not None:
