@@ -71,6 +71,12 @@ class AudioError(MelcliError, OSError):
     exit_code = 1
 
 
+class FeatureError(MelcliError, ValueError):
+    """One mel that cannot be inverted. It fails that item and never the run."""
+
+    exit_code = 1
+
+
 class StoreError(MelcliError, OSError):
     """An output made with other settings, in use, or damaged."""
 

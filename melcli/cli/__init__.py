@@ -14,6 +14,7 @@ from melcli.cli.extract import extract
 from melcli.cli.fit_scaler import fit_scaler
 from melcli.cli.funnel import Funnel
 from melcli.cli.info import info
+from melcli.cli.invert import invert
 from melcli.cli.merge import merge
 from melcli.cli.scaler import scaler
 from melcli.cli.scaler_apply import apply, undo
@@ -40,6 +41,7 @@ def cli() -> None:
         melcli extract corpus/ -o mels.3.h5 --shard 3/8
         melcli merge mels.?.h5 -o mels.h5
         melcli fit-scaler mels.h5 -o train.npz --ids train.txt
+        melcli invert mels.h5 -o spectra.h5
         melcli info mels.h5
         melcli verify mels.h5 --audio-root corpus/
         melcli configs list
@@ -50,7 +52,7 @@ def cli() -> None:
 
 for command in (apply, undo):
     scaler.add_command(command)
-for command in (extract, fit_scaler, scaler, merge, configs, info, verify, doctor):
+for command in (extract, fit_scaler, scaler, invert, merge, configs, info, verify, doctor):
     cli.add_command(command)
 
 

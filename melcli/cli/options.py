@@ -14,6 +14,8 @@ from melcli.cli.funnel import debug_option, say
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from melcli.cli.funnel import Command
     from melcli.config import MelConfig, OutputConfig
     from melcli.config.run import DType, LongRule, StoreLayout
@@ -102,20 +104,48 @@ def optional_config_options(command: Command) -> Command:
     return _config_options(command, is_needed=False)
 
 
+def mel_config_options(command: Command) -> Command:
+    """The front end of mels that are there; likewise ``config``, or None."""
+
+    @_name_options("Front end of .npy files: a name of `melcli configs list`, or a .toml file.")
+    @functools.wraps(command)
+    def with_config(
+        *args: Any,  # noqa: ANN401
+        name: str | None,
+        settings: tuple[str, ...],
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        if settings and not name:
+            raise click.UsageError("--set changes a --config, and there is none.")
+        config = _load(name, settings, None, None) if name else None
+        return command(*args, config=config, **rest)
+
+    return with_config  # type: ignore[return-value]
+
+
+def _name_options(told: str) -> Callable[[Command], Command]:
+    """``--config`` and ``--set``."""
+
+    def with_names(command: Command) -> Command:
+        for option in (
+            click.option(
+                "--set",
+                "settings",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Change one value of it: --set mel.n_mels=64.",
+            ),
+            click.option("-c", "--config", "name", metavar="NAME|FILE", help=told),
+        ):
+            command = option(command)
+        return command
+
+    return with_names
+
+
 def _config_options(command: Command, *, is_needed: bool) -> Command:
-    @click.option(
-        "-c",
-        "--config",
-        "name",
-        metavar="NAME|FILE",
-        help="Front end: a name of `melcli configs list`, or a .toml file. Without it: librosa.",
-    )
-    @click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change one value of it: --set mel.n_mels=64.",
+    @_name_options(
+        "Front end: a name of `melcli configs list`, or a .toml file. Without it: librosa."
     )
     @click.option(
         "--channels",
@@ -146,7 +176,15 @@ def _config_options(command: Command, *, is_needed: bool) -> Command:
 
 def output_options(command: Command) -> Command:
     """What the output holds and what becomes of an old one; the command gets ``out``."""
+    return _output_options(command, _outcome_options)
 
+
+def spectra_options(command: Command) -> Command:
+    """The same where the inputs are mels, and no audio that may be long."""
+    return _output_options(command, _old_output_options)
+
+
+def _output_options(command: Command, others: Callable[[Any], Any]) -> Command:
     @click.option(
         "--dtype",
         type=click.Choice(["float32", "float16"]),
@@ -159,7 +197,7 @@ def output_options(command: Command) -> Command:
         default="packed",
         help="HDF5: one packed dataset, or one for each item.",
     )
-    @_outcome_options
+    @others
     @functools.wraps(command)
     def with_out(
         *args: Any,  # noqa: ANN401
@@ -186,6 +224,20 @@ def _outcome_options(command: Command) -> Command:
         default="error",
         help="Audio longer than the front end's fixed length: fail, cut, or an item a length.",
     )
+    @_old_output_options
+    @functools.wraps(command)
+    def with_long(
+        *args: Any,  # noqa: ANN401
+        long: LongRule,
+        out: OutputConfig,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        return command(*args, out=dataclasses.replace(out, long=long), **rest)
+
+    return with_long
+
+
+def _old_output_options(command: Command) -> Command:
     @click.option("--overwrite", is_flag=True, help="Replace a finished output by a new one.")
     @click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
     @click.option(
@@ -196,7 +248,6 @@ def _outcome_options(command: Command) -> Command:
     @functools.wraps(command)
     def with_outcomes(
         *args: Any,  # noqa: ANN401
-        long: LongRule,
         overwrite: bool,
         retry_failed: bool,
         accept_different_machine: bool,
@@ -205,7 +256,6 @@ def _outcome_options(command: Command) -> Command:
         from melcli.config import OutputConfig
 
         out = OutputConfig(
-            long=long,
             overwrite=overwrite,
             retry_failed=retry_failed,
             accept_different_machine=accept_different_machine,

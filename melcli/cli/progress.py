@@ -142,7 +142,11 @@ def report_line(planned: PlannedInput, outcome: Outcome, status: str) -> dict[st
         "sample_rate": first.sample_rate,
         "n_channels": first.n_channels,
         "notes": list(first.notes),
-        "items": [{"id": item.id, "n_rows": item.n_rows} for item in items],
+        "items": [
+            {"id": item.id, "n_rows": item.n_rows}
+            | ({} if item.certificate is None else item.certificate._asdict())
+            for item in items
+        ],
     }
 
 

@@ -34,6 +34,8 @@ def config_fault(output: Mels) -> str | None:
         return f"its config cannot be read: {error.cause}"
     if config.digest != header.config_digest:
         return "its config has another digest than the one that is stored with it"
-    if config.row_shape != header.row_shape:
-        return f"its config makes rows of {config.row_shape}, and it holds {header.row_shape}"
+    shapes = {"mel": config.row_shape, "spectrogram": (config.n_freqs,), "audio": (1,)}
+    if shapes[header.content] != header.row_shape:
+        made = shapes[header.content]
+        return f"its config makes rows of {made}, and it holds {header.row_shape}"
     return None

@@ -6,7 +6,6 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from melcli.errors import StoreError
-from melcli.pipeline.batching import decoded_bytes
 from melcli.pipeline.plan import PlannedInput
 from melcli.store.records import Done, Failed
 
@@ -127,8 +126,7 @@ class Books:
         """Position and decoded bytes of every input that is to be computed."""
         for index, state in enumerate(self.states):
             if state == _TODO:
-                size = self.plan.size(index)
-                yield index, decoded_bytes(size, self.plan.extension(index))
+                yield index, self.plan.decoded_bytes(index)
 
     def enter_new(self, results: Iterable[Result], is_enough: Callable[[], bool]) -> None:
         """Hand new outcomes to the writer and count them, until there is enough."""

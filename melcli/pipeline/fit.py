@@ -245,7 +245,7 @@ class _Fit:
             weight=nothing.weight,
             with_counts=nothing.counts is not None,
         )
-        return Pools(summing, plan, config, self.out, folder)
+        return Pools(summing, plan, config.row_shape, self.out.dtype, folder)
 
     def _completed(self, statistics: Statistics) -> Statistics:
         return replace(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from melcli.config import OutputConfig
     from melcli.pipeline.batching import Batch
     from melcli.pipeline.plan import Plan
     from melcli.pipeline.stopwatch import Times
@@ -71,7 +70,7 @@ class Parcels:
         worker: What makes the results.
         plan: The inputs.
         row_shape: Of the rows.
-        out: Their dtype.
+        dtype: Likewise.
         folder: Where rows may wait that are too many for the memory.
         n_trays: More than tasks are ever under way.
     """
@@ -81,12 +80,12 @@ class Parcels:
         worker: Work,
         plan: Plan,
         row_shape: tuple[int, ...],
-        out: OutputConfig,
+        dtype: str,
         folder: Path,
         n_trays: int,
     ) -> None:
         self._worker, self._plan = worker, plan
-        self._row_shape, self._dtype, self._folder = row_shape, np.dtype(out.dtype), folder
+        self._row_shape, self._dtype, self._folder = row_shape, np.dtype(dtype), folder
         row_bytes = self._dtype.itemsize * int(np.prod(row_shape))
         self._step, self._tray_rows = max(1, _STEP_BYTES // row_bytes), _TRAY_BYTES // row_bytes
         # Pages that are never written take no memory.

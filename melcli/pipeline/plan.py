@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from melcli.audio.formats import AUDIO_EXTENSIONS, FOREIGN_EXTENSIONS
 from melcli.errors import NoInputError, UsageError
+from melcli.pipeline.batching import decoded_bytes
 from melcli.store.shards import Shard, digest_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Selection:
         exclude: Globs; ids that match one are left out.
         ids: Take only inputs of these ids; None takes all.
         shard: Take only this part of all that.
+        extensions: What is an input in a folder.
     """
 
     paths: tuple[str | os.PathLike[str], ...] = ()
@@ -53,6 +55,11 @@ class Selection:
     exclude: tuple[str, ...] = ()
     ids: frozenset[str] | None = None
     shard: Shard | None = None
+    extensions: frozenset[str] = AUDIO_EXTENSIONS | FOREIGN_EXTENSIONS
+
+    def holds(self, name: str) -> bool:
+        """Whether it takes the input of this id, before any shard is taken."""
+        return _selected(name, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,8 @@ class Plan:
     """Which part of the whole list these inputs are."""
     inputs_digest: str = ""
     """Of the whole list, if this is a shard of it."""
+    expansion: float | None = None
+    """Bytes of float32 that a byte of an input becomes, if it is no audio."""
     _roots: list[bytes] = field(default_factory=list)
     _names: bytearray = field(default_factory=bytearray)
     _ends: array[int] = field(default_factory=lambda: array("Q"))
@@ -173,6 +182,13 @@ class Plan:
         """The extension of the input's file, lower case, with its dot."""
         return _extension(self._name(index))
 
+    def decoded_bytes(self, index: int) -> int:
+        """A rough guess at the float32 numbers that an input becomes, for budgets."""
+        size = self.size(index)
+        if self.expansion is not None:
+            return int(size * self.expansion)
+        return decoded_bytes(size, self.extension(index))
+
     def total_bytes(self) -> int:
         """Bytes of all inputs."""
         return sum(max(0, size) for size in self._sizes)
@@ -183,7 +199,7 @@ class Plan:
 
     def part(self, shard: Shard) -> Plan:
         """One shard of the inputs; it may have none."""
-        part = Plan(self.ignored, shard, digest_of(self.ids()), self._roots)
+        part = Plan(self.ignored, shard, digest_of(self.ids()), self.expansion, self._roots)
         for index, name in enumerate(self.ids()):
             if shard.holds(name):
                 part._names += self._name(index)
@@ -208,10 +224,21 @@ class Plan:
         self._sizes.append(-1 if status is None else status.st_size)
         self._mtimes.append(-1 if status is None else status.st_mtime_ns)
 
-    def add_stretch(self, name: bytes, n_bytes: int, mtime_ns: int) -> None:
-        """Append an input that is no file of its own, but a stretch of an output."""
+    def add_stretch(
+        self, name: bytes, n_bytes: int, mtime_ns: int, position: int | None = None
+    ) -> None:
+        """Append an input that is no file of its own, but a stretch of an output.
+
+        Args:
+            name: Its id.
+            n_bytes: Of its rows.
+            mtime_ns: When it was made.
+            position: Of a shard: its place in the whole list, -1 if it is not there.
+        """
         self.add(self.root(_STDIN_ROOT), name, None)
         self._sizes[-1], self._mtimes[-1] = n_bytes, mtime_ns
+        if position is not None:
+            self._positions.append(position)
 
     def _name(self, index: int) -> bytes:
         start = self._ends[index - 1] if index else 0
@@ -381,7 +408,7 @@ def _entries(plan: Plan, root: int, prefix: bytes, inside: bytes) -> list[tuple[
 
 def _add_found(plan: Plan, root: int, prefix: bytes, name: bytes, selection: Selection) -> None:
     extension = _extension(name)
-    if extension not in AUDIO_EXTENSIONS and extension not in FOREIGN_EXTENSIONS:
+    if extension not in selection.extensions:
         plan.ignored[extension or "no extension"] += 1
     elif not _selected(item_id(name), selection):
         plan.ignored["excluded"] += 1

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from melcli.config import MelConfig, OutputConfig
     from melcli.pipeline.batching import Batch
     from melcli.pipeline.parcels import Work
     from melcli.pipeline.plan import Plan
@@ -46,22 +45,23 @@ class Pools:
     Args:
         worker: What each of them does.
         plan: The inputs.
-        config: The front end.
-        out: What the output holds.
+        row_shape: Of the rows of the output.
+        dtype: Of the rows of the output.
         folder: Where rows may wait that are too many for the memory.
     """
 
     def __init__(
-        self, worker: Work, plan: Plan, config: MelConfig, out: OutputConfig, folder: Path
+        self, worker: Work, plan: Plan, row_shape: tuple[int, ...], dtype: str, folder: Path
     ) -> None:
         self._worker, self._plan = worker, plan
-        self._config, self._out, self._folder = config, out, folder
+        self._row_shape, self._dtype, self._folder = row_shape, dtype, folder
 
     def processes(self, n_processes: int) -> Processes[Batch, Worked]:
         """Forked processes."""
         n_trays = most_under_way(n_processes) + 1
-        row_shape = self._config.row_shape
-        parcels = Parcels(self._worker, self._plan, row_shape, self._out, self._folder, n_trays)
+        parcels = Parcels(
+            self._worker, self._plan, self._row_shape, self._dtype, self._folder, n_trays
+        )
         return Processes(parcels.wrap, parcels.unwrap, n_processes, self._time_limit)
 
     def best(self, n_workers: int, *, is_worth_forking: bool) -> Pool:

@@ -21,6 +21,7 @@ from melcli.pipeline.rescale import UNDONE
 from melcli.pipeline.sample import Sample, inputs_of, source_of
 from melcli.pipeline.tolerance import Tolerance, other_bits
 from melcli.pipeline.worker import Worker
+from melcli.store.compare import check_holds_mels
 from melcli.store.records import Done, Failed, Fault, Item
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Recomputation:
         UsageError: The sample is neither a number nor a share.
         NoInputError: No source of the sample is there as it was.
         DeviceError: There is no such device.
+        StoreError: It holds no mels.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Recomputation:
         sample: str = SAMPLE,
         device: str = "auto",
     ) -> None:
+        check_holds_mels(reader)
         self._reader, header = reader, reader.header
         made_on_cpu = header.machine.get("device") == "cpu"
         self._device = choose_device("cpu" if device == "auto" and made_on_cpu else device)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from melcli.pipeline.plan import PlannedInput
     from melcli.store import Outcome
-    from melcli.store.records import Done, Failed
+    from melcli.store.records import Certificate, Done, Failed
 
 _FIRST_FAILURES = 5
 
@@ -86,6 +86,10 @@ class Report:
     n_workers: int = 0
     warnings: list[str] = field(default_factory=list)
     """What is poor about the front end."""
+    former_notes: frozenset[str] = frozenset()
+    """What was noted of some inputs before this run: it is not told again."""
+    worst: Certificate | None = None
+    """Of what was computed back from mels: the largest residual, the most steps, all clipped."""
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -111,7 +115,11 @@ class Report:
         if outcome.items:
             first = outcome.items[0]
             self.audio_seconds += first.n_samples / first.sample_rate
-        self.notes.update({note for item in outcome.items for note in item.notes})
+        notes = {note for item in outcome.items for note in item.notes}
+        self.notes.update(notes - self.former_notes)
+        for item in outcome.items:
+            if item.certificate is not None:
+                self.worst = item.certificate.and_also(self.worst)
 
     def count_failed(self, name: str, outcome: Failed) -> None:
         """Count an input that cannot be used."""
@@ -147,6 +155,7 @@ class Report:
             "cpu_seconds": {step: round(self.times.busy[step], 3) for step in STEPS},
             "warnings": self.warnings,
             "exit_code": self.exit_code,
+            **({} if self.worst is None else {"worst": self.worst._asdict()}),
         }
 
     def where_time_went(self) -> str:
@@ -169,10 +178,7 @@ class Report:
                 f"{duration(self.audio_seconds)} of audio in {duration(self.seconds)} "
                 f"({self.speed:,.0f} x real time), {self.rows:,} rows with {self.config}"
             )
-        if self.notes:
-            yield "changed on the way: " + ", ".join(
-                f"{count:,} {note}" for note, count in sorted(self.notes.items())
-            )
+        yield from self._quality_lines()
         if self.suspects:
             yield (
                 f"worked on one by one: {plural(self.suspects, 'input')} that the last run had in "
@@ -197,6 +203,14 @@ class Report:
             yield f"stopped: {self.stopped}"
         elif self.output_bytes:
             yield f"{self.output}  {size(self.output_bytes)}"
+
+    def _quality_lines(self) -> Iterator[str]:
+        if self.worst is not None:
+            yield str(self.worst)
+        if self.notes:
+            yield "changed on the way: " + ", ".join(
+                f"{count:,} {note}" for note, count in sorted(self.notes.items())
+            )
 
     def _failure_lines(self) -> Iterator[str]:
         for name, outcome in self.failures:

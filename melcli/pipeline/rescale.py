@@ -19,6 +19,7 @@ from melcli import store
 from melcli.config import MelConfig
 from melcli.errors import ScalerError, UsageError
 from melcli.pipeline.run import scaler_settings
+from melcli.store.compare import check_holds_mels
 from melcli.store.copying import copy_inputs, is_there
 from melcli.store.records import STORED, Done
 
@@ -152,6 +153,7 @@ def _rescaled(
 ) -> Rescaled:
     _refuse_itself(features, output)
     with contextlib.closing(store.open_reader(features)) as reader:
+        check_holds_mels(reader)
         new = what(reader.header)
         header = _header(reader, output, command, new, overwrite=overwrite)
         return _write(reader, output, header, new.change, advanced)

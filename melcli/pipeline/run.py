@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import os
 import tempfile
@@ -13,25 +12,23 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 import melcli
-from melcli import presets, store
+from melcli import presets
 from melcli.config import MelConfig, OutputConfig, RunConfig
 from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.mel import filterbank_faults
 from melcli.errors import AudioError, UsageError
 from melcli.pipeline.batching import Batch, budget
-from melcli.pipeline.books import Books
 from melcli.pipeline.device import choose_device, machine_record, set_for_a_run
 from melcli.pipeline.engine import Engine
-from melcli.pipeline.loop import cleared_of_suspicion, compute
+from melcli.pipeline.outputs import Means, fill, kept_bytes, write_npy
 from melcli.pipeline.plan import Plan, Selection, make_plan
-from melcli.pipeline.pools import Pools
 from melcli.pipeline.report import Listener, Report, Silence
 from melcli.pipeline.room import Room, room_for
 from melcli.pipeline.target import long_rule, output_path, plan_inputs
 from melcli.pipeline.worker import Worker
 from melcli.scaler.files import check_front_end
 from melcli.scaler.module import Scaler
-from melcli.store.records import STORED, Failed, Header, as_bytes
+from melcli.store.records import Failed, Header
 from melcli.store.shards import SETTING
 
 if TYPE_CHECKING:
@@ -39,8 +36,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from melcli.pipeline.books import Books
     from melcli.statistics.normalize import Normalization
-    from melcli.store.protocols import Writer
 
 
 def extract(
@@ -90,27 +87,20 @@ def extract(
     report.input_bytes, report.ignored = plan.total_bytes(), plan.ignored
     device = choose_device(run.device)
     header = make_header(config, out, device, command, plan, scaler)
-    accept = out.accept_different_machine
-    with contextlib.closing(
-        store.open_writer(path, header, accept_different_machine=accept)
-    ) as writer:
-        books = Books(plan, writer, report, listener, retry_failed=out.retry_failed)
-        books.look_back()
-        listener.started(report)
-        if books.has_news():
-            room = _room(books, path, config, out)
-            books.take_over()
-            # A named front end is as its original is: nothing to choose, so nothing to warn of.
-            report.warnings += [] if presets.is_named(config) else filterbank_faults(config)
-            with set_for_a_run(), cleared_of_suspicion(writer):
-                worker = make_worker(plan, config, out, run, device, path.parent, scaler)
-                pools = Pools(worker, plan, config, out, path.parent)
-                memory = budget(config, run.memory, run.n_workers)
-                compute(books, pools, run, memory, room=room)
-            if not report.stopped:
-                writer.finish(books.order(), books.positions())
-        report.tick()
-        report.output_bytes = _output_bytes(path, writer)
+
+    def room(books: Books) -> Room:
+        # A named front end is as its original is: nothing to choose, so nothing to warn of.
+        report.warnings += [] if presets.is_named(config) else filterbank_faults(config)
+        todo = array("q", (index for index, _ in books.todo()))
+        kept = kept_bytes(books, path, overwrite=out.overwrite)
+        return room_for(plan, todo, path, config, out, kept=kept)
+
+    means = Means(
+        room,
+        lambda: make_worker(plan, config, out, run, device, path.parent, scaler),
+        budget(config, run.memory, run.n_workers),
+    )
+    fill(path, header, plan, means, out=out, run=run, report=report, listener=listener)
     return report
 
 
@@ -142,12 +132,7 @@ def extract_to_stream(
         raise AudioError(outcome.cause, plan[0].name, outcome.remedy)
     if len(rows) != 1:
         raise UsageError(f"this input becomes {len(rows)} items", plan[0].name, several)
-    array = np.moveaxis(rows[0], 0, -1) if config.out.layout == "mel_time" else rows[0]
-    # numpy's own writer asks an open file for its position, which a pipe does not have.
-    array = np.ascontiguousarray(array, STORED[out.dtype])
-    stream.write(store.npy_header(array.shape, array.dtype))
-    stream.write(as_bytes(array))
-    stream.flush()
+    write_npy(stream, rows[0], out.dtype, rows_last=config.out.layout == "mel_time")
 
 
 def as_selection(
@@ -228,22 +213,3 @@ def make_worker(
     """What reads the inputs of a plan and computes them."""
     engine = Engine(FrontEnd(config, scaler).to(device))
     return Worker(plan, engine, out, folder, reads_ahead=run.n_workers > 1)
-
-
-def _room(books: Books, path: Path, config: MelConfig, out: OutputConfig) -> Room:
-    """The room on the disk, once it is known that there may be enough."""
-    todo = array("q", (index for index, _ in books.todo()))
-    extends = path.is_file() and not out.overwrite and not books.writer.n_kept
-    kept = path.stat().st_size if extends else 0
-    room = room_for(books.plan, todo, path, config, out, kept=kept)
-    if warning := room.check_plan():
-        books.report.warnings.append(warning)
-        books.listener.warned(warning)
-    return room
-
-
-def _output_bytes(path: Path, writer: Writer) -> int:
-    try:
-        return writer.n_bytes_written if path.is_dir() else path.stat().st_size
-    except OSError:
-        return 0

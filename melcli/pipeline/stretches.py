@@ -16,7 +16,7 @@ import numpy as np
 from melcli import store
 from melcli.config import MelConfig
 from melcli.errors import StoreError, UsageError
-from melcli.store.compare import config_differences
+from melcli.store.compare import check_holds_mels, config_differences
 from melcli.store.npy import Names, shard_of_file, shards_in
 from melcli.store.records import input_id
 
@@ -135,6 +135,7 @@ class Stretches:
         reader = store.open_reader(path)
         number = len(self._outputs)
         self._readers[number] = reader
+        check_holds_mels(reader)
         if reader.header.scaler is not None:
             raise StoreError(
                 "is normalised already: statistics of it would say nothing",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from melcli.statistics.fitted import Statistics
     from melcli.store.records import Array, Outcome
 
-_STEP_BYTES = 4 << 20
+STEP_BYTES = 4 << 20
 """Rows of a long item that are looked at, or written, at once."""
 _TOGETHER_BYTES = 64 << 20
 """Float32 audio, filled to its fixed length, that is computed at once."""
@@ -89,7 +89,7 @@ class Worker:
         self._plan, self._engine, self._out = plan, engine, out
         self._folder, self._reads_ahead = folder, reads_ahead
         self._dtype: torch.dtype = getattr(torch, out.dtype)
-        self._step = max(1, _STEP_BYTES // (4 * math.prod(engine.frontend.row_shape)))
+        self._step = max(1, STEP_BYTES // (4 * math.prod(engine.frontend.row_shape)))
 
     @property
     def device(self) -> torch.device:
@@ -186,17 +186,17 @@ class Worker:
             return failed(planned, NO_ROOM, NO_ROOM_REMEDY)
         lows = []
         for _, rows in made:
-            low, high = _ends(rows.blocks(self._step))
-            if problem := _numeric_problem(low, high, self._out.dtype):
+            low, high = ends(rows.blocks(self._step))
+            if problem := numeric_problem(low, high, self._out.dtype):
                 return failed(planned, *problem)
             lows.append(low)
         items = tuple(item for item, _ in made)
-        arrays = [_Arrays(rows, self._step, self._dtype) for _, rows in made]
+        arrays = [Arrays(rows, self._step, self._dtype) for _, rows in made]
         done = Done(planned.id, planned.size, planned.mtime_ns, items)
         return Result(planned, done, arrays, lows)
 
 
-class _Arrays:
+class Arrays:
     """Rows as a writer takes them: in pieces, each as it is stored."""
 
     def __init__(self, rows: Rows, step: int, dtype: torch.dtype) -> None:
@@ -234,7 +234,7 @@ def failed(planned: PlannedInput, cause: str, remedy: str | None) -> Result:
     return Result(planned, outcome, ())
 
 
-def _ends(steps: Iterable[Tensor]) -> tuple[float, float]:
+def ends(steps: Iterable[Tensor]) -> tuple[float, float]:
     """The least and the largest number of a mel; NaN if it holds one."""
     least, largest = math.inf, -math.inf
     for step in steps:
@@ -245,11 +245,13 @@ def _ends(steps: Iterable[Tensor]) -> tuple[float, float]:
     return least, largest
 
 
-def _numeric_problem(low: float, high: float, dtype: str) -> tuple[str, str] | None:
+def numeric_problem(
+    low: float, high: float, dtype: str, what: str = "mel"
+) -> tuple[str, str] | None:
     """What is wrong with the numbers of a mel, given its ends: a cause and a remedy."""
     if math.isnan(low):
-        return "its mel holds NaN or infinite values", "look at its samples: they are huge"
+        return f"its {what} holds NaN or infinite values", "look at its samples: they are huge"
     largest = max(-low, high)
     if dtype == "float16" and largest >= _FLOAT16_ENDS:
-        return f"its mel reaches {largest:.6g}, float16 ends at 65504", "--dtype float32"
+        return f"its {what} reaches {largest:.6g}, float16 ends at 65504", "--dtype float32"
     return None

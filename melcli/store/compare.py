@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from melcli.store.protocols import Reader
     from melcli.store.records import Header
 
 _NOT_SET = "not set"
@@ -45,6 +46,17 @@ def config_differences(
     """
     old, new = (_settings(config) for config in (found, asked))
     return list(_lines(old, new, there, here))
+
+
+def check_holds_mels(reader: Reader) -> None:
+    """Refuse an output of `invert` where one of `extract` is asked for.
+
+    Raises:
+        StoreError: It holds spectra or waveforms.
+    """
+    if reader.header.content != "mel":
+        told = {"spectrogram": "spectra", "audio": "waveforms"}[reader.header.content]
+        raise StoreError(f"holds {told}, and no mels", reader.path, "name what it was made of")
 
 
 def machine_differences(found: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:

@@ -51,6 +51,26 @@ class Certificate(NamedTuple):
     n_steps: int
     n_clipped: int
 
+    def __str__(self) -> str:
+        told = f"mel residual {self.residual:.1e} at worst, {self.n_steps:,} steps at most"
+        if not self.n_clipped:
+            return told
+        return f"{told}; {self.n_clipped:,} numbers of the mels had been clipped, and stay so"
+
+    def and_also(self, other: Certificate | None) -> Certificate:
+        """Give the worse residual and number of steps of two items, and what was clipped of both.
+
+        >>> Certificate(1e-5, 3, 7).and_also(Certificate(1e-6, 9, 1))
+        Certificate(residual=1e-05, n_steps=9, n_clipped=8)
+        """
+        if other is None:
+            return self
+        return Certificate(
+            max(self.residual, other.residual),
+            max(self.n_steps, other.n_steps),
+            self.n_clipped + other.n_clipped,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -1,0 +1,153 @@
+"""``melcli invert``: mels to linear spectra."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from melcli.cli.funnel import say, stoppable
+from melcli.cli.options import (
+    Telling,
+    input_options,
+    mel_config_options,
+    run_options,
+    spectra_options,
+    telling_options,
+)
+from melcli.cli.process import keep_freed_memory, keep_stdout_clean, large_imports
+from melcli.cli.progress import Progress
+from melcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from melcli.config import InvertConfig, MelConfig, OutputConfig, RunConfig
+    from melcli.config.invert import Method
+    from melcli.pipeline.plan import Selection
+
+
+@click.command()
+@input_options
+@click.option(
+    "-o", "--output", required=True, metavar="OUT", help="An .h5, a folder (with /), or -."
+)
+@mel_config_options
+@click.option(
+    "--method",
+    type=click.Choice(["nnls", "pinv"]),
+    default="nnls",
+    help="Spectra that have the mel; or the pseudo-inverse, clamped at 0.",
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    default=1e-5,
+    metavar="R",
+    help="The mel residual at which a frame is done; 1e-5 unless told otherwise.",
+)
+@click.option("--max-residual", type=float, metavar="R", help="Fail items that are further off.")
+@spectra_options
+@run_options
+@telling_options
+def invert(
+    selection: Selection,
+    output: str,
+    config: MelConfig | None,
+    out: OutputConfig,
+    run: RunConfig,
+    telling: Telling,
+    *,
+    method: Method,
+    tolerance: float,
+    max_residual: float | None,
+) -> None:
+    """Write a linear spectrum for every mel in INPUTS to OUT.
+
+    \b
+        melcli invert mels.h5 -o spectra.h5
+        melcli invert mels/ -o spectra/ --tolerance 1e-3
+        melcli invert generated/ -o spectra.h5 --config hifigan-22k
+        melcli extract a.wav -o - -c whisper-80 | melcli invert - -o - -c whisper-80 > spectrum.npy
+
+    INPUTS is an output of extract, which knows its front end; or .npy files and folders of them,
+    or - for one on standard input, with the --config that made them. What the front end did behind
+    its filterbank is undone: scaler, scaling, log. What was clipped stays clipped, and is counted.
+
+    A mel has fewer numbers than a spectrum: OUT holds one that is never negative, has this mel to
+    the tolerance, and is as smooth as it can be; and for each item how far off its mel is.
+
+    Exit status: 0 all done, 1 some inputs failed, 2 wrong usage or a front end that cannot be
+    undone, 3 no input found, 4 mels of another front end, or an output with other settings, 5 the
+    machine (disk full, no such device), 130 interrupted.
+    """
+    from melcli.config import InvertConfig
+
+    how = InvertConfig(method=method, tolerance=tolerance, max_residual=max_residual)
+    _check_streams(output, telling)
+    keep_stdout_clean()
+    with stoppable() as at_stop:
+        if output == "-":
+            _to_stdout(selection, config, how, out, run)
+            return
+        with large_imports():
+            from melcli import store
+            from melcli.pipeline import (
+                invert as pipeline,
+            )  # brings torch in; --help should not wait
+
+        keep_freed_memory()
+        with Progress(telling) as progress:
+            at_stop(progress.stop)
+            at_stop(lambda: store.begun_path(Path(output), selection.shard).unlink())
+            books = pipeline.invert(
+                selection,
+                output,
+                config,
+                how=how,
+                out=out,
+                run=run,
+                listener=progress,
+                command=shlex.join(["melcli", *sys.argv[1:]]),
+            )
+    if telling.as_json:
+        click.echo(json.dumps(books.to_record()))
+    if not telling.quiet:
+        say(str(books))
+        if telling.verbose and books.n_workers:
+            say(books.where_time_went())
+    if books.exit_code:
+        sys.exit(books.exit_code)
+
+
+def _check_streams(output: str, telling: Telling) -> None:
+    """Refuse to use standard output for two things."""
+    streams = {
+        "-o -": output == "-",
+        "--report -": telling.report == "-",
+        "--json": telling.as_json,
+    }
+    if sum(streams.values()) > 1:
+        asked = " and ".join(name for name, is_asked in streams.items() if is_asked)
+        raise UsageError(f"standard output is asked for by {asked}", None, "write one to a file")
+    if telling.report is not None and output == "-":
+        raise UsageError("-o - makes no --report", None, "leave one of the two out")
+
+
+def _to_stdout(
+    selection: Selection,
+    config: MelConfig | None,
+    how: InvertConfig,
+    out: OutputConfig,
+    run: RunConfig,
+) -> None:
+    if sys.stdout.isatty():
+        raise UsageError(
+            "standard output is a terminal, and .npy is no text", None, "-o - > spectrum.npy"
+        )
+    with large_imports():
+        from melcli.pipeline.invert import invert_to_stream
+
+    invert_to_stream(selection, sys.stdout.buffer, config, how, out, run)
