@@ -176,15 +176,15 @@ def _config_options(command: Command, *, is_needed: bool) -> Command:
 
 def output_options(command: Command) -> Command:
     """What the output holds and what becomes of an old one; the command gets ``out``."""
-    return _output_options(command, _outcome_options)
+    return _output_options(command, _outcome_options)  # type: ignore[no-any-return]
 
 
 def spectra_options(command: Command) -> Command:
     """The same where the inputs are mels, and no audio that may be long."""
-    return _output_options(command, _old_output_options)
+    return _output_options(command, _old_output_options)  # type: ignore[no-any-return]
 
 
-def _output_options(command: Command, others: Callable[[Any], Any]) -> Command:
+def _output_options(command: Command, others: Callable[[Any], Any]) -> Any:  # noqa: ANN401
     @click.option(
         "--dtype",
         type=click.Choice(["float32", "float16"]),
@@ -209,7 +209,7 @@ def _output_options(command: Command, others: Callable[[Any], Any]) -> Command:
         out = dataclasses.replace(out, dtype=dtype, store_layout=store_layout)
         return command(*args, out=out, **rest)
 
-    return with_out  # type: ignore[return-value]
+    return with_out
 
 
 def fit_options(command: Command) -> Command:
@@ -234,7 +234,7 @@ def _outcome_options(command: Command) -> Command:
     ) -> Any:  # noqa: ANN401
         return command(*args, out=dataclasses.replace(out, long=long), **rest)
 
-    return with_long
+    return with_long  # type: ignore[return-value]
 
 
 def _old_output_options(command: Command) -> Command:

@@ -93,6 +93,7 @@ class PseudoInversion(nn.Module):
         super().__init__()
         bank = bank.to(torch.float64)
         inverse = torch.linalg.pinv(bank, rtol=rcond)
+        inverse[bank.sum(dim=0) == 0] = 0.0  # of no band: what is there is rounding
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("inverse", inverse.T.contiguous(), persistent=False)
 

@@ -52,7 +52,7 @@ def small(patch: pytest.MonkeyPatch) -> None:
     """Read 4 kB at a time, keep 8 kB of rows in memory, and map them 2 kB at a time."""
     patch.setattr(waveforms, "PIECE_BYTES", 4096)
     patch.setattr(spool, "IN_MEMORY", 8192)
-    patch.setattr(worker, "_STEP_BYTES", 2048)
+    patch.setattr(worker, "STEP_BYTES", 2048)
 
 
 def mels(folder: Path, output: Path, config: MelConfig, run: RunConfig, **out: Any) -> Any:

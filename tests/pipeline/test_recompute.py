@@ -269,7 +269,7 @@ class TestSameMachine:
         output.made(presets.load(base).config.updated(changes), **out)
         monkeypatch.setattr(waveforms, "PIECE_BYTES", 4096)
         monkeypatch.setattr(spool, "IN_MEMORY", 8192)
-        monkeypatch.setattr(worker, "_STEP_BYTES", 2048)
+        monkeypatch.setattr(worker, "STEP_BYTES", 2048)
         assert output.again()[1] == []
         reader = store.open_reader(output.path)
         last, n_rows = list(reader.ids())[-1], len(reader.read(list(reader.ids())[-1]))
@@ -470,7 +470,7 @@ class TestAnotherMachine:
         packed.made("speech2text-80").made_elsewhere(torch="2.4.0")
         monkeypatch.setattr(waveforms, "PIECE_BYTES", 4096)
         monkeypatch.setattr(spool, "IN_MEMORY", 8192)
-        monkeypatch.setattr(worker, "_STEP_BYTES", 2048)
+        monkeypatch.setattr(worker, "STEP_BYTES", 2048)
         assert packed.again()[1] == []
         packed.shift("a.wav", 140, 0.5)
         assert "the first is row 140," in packed.again()[1][0].cause

@@ -1,0 +1,142 @@
+"""The module: both methods and torchaudio's drivers, any leading axes, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from melcli.dsp.inverse_mel import InverseMelScale
+from melcli.dsp.mel import mel_filterbank
+from melcli.errors import UsageError
+
+
+def golden_signal() -> torch.Tensor:
+    """A tone in noise, quiet in its last quarter, from a generator of whole numbers."""
+    state, noise = 1, []
+    for _ in range(16_000):
+        state = (1_103_515_245 * state + 12_345) % 2**31
+        noise.append(state / 2**30 - 1)
+    n = np.arange(16_000)
+    x = 0.4 * np.sin(2 * np.pi * 440 * n / 16_000) + 0.1 * np.array(noise)
+    x[12_000:] *= 1e-4
+    assert abs(x.sum() - 4.23573720) < 1e-4
+    return torch.from_numpy(x.astype(np.float32))
+
+
+def bank(n_fft: int = 1024, n_mels: int = 64) -> torch.Tensor:
+    """The filterbank of torchaudio at 16 kHz."""
+    return mel_filterbank(
+        n_mels, n_fft, 16_000, f_min=0.0, f_max=8000.0, mel_scale="htk", norm="none"
+    )
+
+
+def power_spectrum() -> torch.Tensor:
+    """That of the golden signal, ``(513, 63)``."""
+    window = torch.hann_window(1024)
+    stft = torch.stft(golden_signal(), 1024, 256, window=window, return_complex=True)
+    return stft.abs().square()
+
+
+@pytest.mark.parametrize("method", ["gels", "gelss", "gelsd", "gelsy", "pinv"])
+def test_torchaudio(method: str) -> None:
+    """What torchaudio really gave for this signal, by every driver of it that works."""
+    mel = bank() @ power_spectrum()
+    spectrum = InverseMelScale(bank(), method)(mel)  # type: ignore[arg-type]  # one of them
+    assert spectrum.shape == (513, 63)
+    assert float(spectrum.sum()) == pytest.approx(916833.2, rel=1e-5)
+    assert float(spectrum.max()) == pytest.approx(4330.271, rel=1e-5)
+    assert float(spectrum.min()) == 0.0
+    assert float(spectrum[64, 15]) == pytest.approx(0.968247, rel=1e-3)
+    assert float(spectrum[171, 31]) == pytest.approx(1.11217, rel=1e-3)
+    assert float(spectrum[256, 2]) == pytest.approx(0.466595, rel=1e-3)
+    assert float(spectrum[512, 62]) == 0.0
+
+
+def test_nnls_has_the_mel() -> None:
+    """Which the pseudo-inverse of the same mel has not, by far."""
+    mel = bank() @ power_spectrum()
+    found, clamped = (InverseMelScale(bank(), name).solve(mel) for name in ("nnls", "pinv"))
+    assert (found.residuals <= 1.001e-5).all()
+    assert (clamped.residuals > 1e-2).any()
+    apart = (bank() @ found.spectra - mel).norm(dim=0) / mel.norm(dim=0)
+    assert (apart <= 1.1e-5).all()
+    assert found.n_steps.shape == (63,)
+
+
+@pytest.mark.parametrize("method", ["nnls", "pinv"])
+@pytest.mark.parametrize("leading", [(), (2,), (2, 1, 3), (0,)])
+def test_leading_axes(method: str, leading: tuple[int, ...]) -> None:
+    """Any, none and empty ones; each item as by itself."""
+    generator = torch.Generator().manual_seed(1)
+    mels = torch.rand(*leading, 64, 5, generator=generator)
+    inverse = InverseMelScale(bank(), method)  # type: ignore[arg-type]  # one of them
+    spectra = inverse(mels)
+    assert spectra.shape == (*leading, 513, 5)
+    assert spectra.dtype == torch.float32
+    for place in np.ndindex(*leading):
+        assert torch.equal(inverse(mels[place]), spectra[place])
+    strided = mels.transpose(-1, -2).contiguous().transpose(-1, -2)
+    assert torch.equal(inverse(strided), spectra)
+
+
+def test_by_name() -> None:
+    """A front end's name is its filterbank."""
+    inverse = InverseMelScale("hifigan-22k")
+    assert (inverse.n_mels, inverse.n_freqs) == (80, 513)
+    assert "80 bands, 513 bins, method='nnls'" in repr(inverse)
+
+
+def test_double() -> None:
+    """float64 in, float64 out; the module may be moved as any other."""
+    mels = torch.rand(64, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    inverse = InverseMelScale(bank(), tolerance=1e-9).to("cpu").double()
+    found = inverse.solve(mels)
+    assert found.spectra.dtype == torch.float64
+    assert (found.residuals <= 1e-9).all() or (found.n_steps > 50).any()
+
+
+@pytest.mark.parametrize("method", ["nnls", "pinv"])
+def test_gradients(method: str) -> None:
+    """Through both methods, by finite differences."""
+    small = bank(64, 8)
+    true = torch.rand(33, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    mels = (small.double() @ true).requires_grad_()
+    inverse = InverseMelScale(small, method, tolerance=1e-13)  # type: ignore[arg-type]  # one of them
+    assert torch.autograd.gradcheck(inverse, (mels,), atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("mels", "told"),
+    [
+        (torch.ones(63, 4), r"shape \(63, 4\): must be \(\.\.\., 64, n_frames\)"),
+        (torch.ones(64), "must be"),
+        (-torch.ones(64, 2), "negative number, NaN or infinity"),
+        (torch.full((64, 2), torch.nan), "negative number, NaN or infinity"),
+        (torch.full((64, 2), torch.inf), "negative number, NaN or infinity"),
+    ],
+)
+def test_wrong_mels(mels: torch.Tensor, told: str) -> None:
+    """Told with what is allowed."""
+    with pytest.raises(UsageError, match=told):
+        InverseMelScale(bank())(mels)
+
+
+def test_wrong_arguments() -> None:
+    """The argument, its value, and what is allowed."""
+    with pytest.raises(UsageError, match=r"method = 'qr': must be one of nnls, pinv, gels"):
+        InverseMelScale(bank(), "qr")  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(UsageError, match=r"tolerance = 0: must be above 0"):
+        InverseMelScale(bank(), tolerance=0)
+    with pytest.raises(UsageError, match=r"bank of shape \(3,\)"):
+        InverseMelScale(torch.ones(3))
+    with pytest.raises(UsageError, match="never negative"):
+        InverseMelScale(-torch.ones(3, 4))
+
+
+def test_gels_needs_full_rank() -> None:
+    """As torchaudio's does; gelsd takes any."""
+    empty = bank(400, 128)
+    with pytest.raises(UsageError, match=r"method = 'gels': the filterbank has rank \d+, not 128"):
+        InverseMelScale(empty, "gels")
+    assert torch.isfinite(InverseMelScale(empty, "gelsd")(torch.ones(128, 2))).all()
