@@ -5,6 +5,8 @@
     melcli.extract(inputs, output, config)    audio to an output: what the command does
     melcli.fit_scaler(inputs, "train.npz")    the statistics of a dataset
     melcli.Scaler.load("train.npz")           normalises by them: a torch module
+    melcli.invert("mels.h5", "spectra.h5")    mels back to linear spectra
+    melcli.InverseMelScale(config)            the same as a torch module
     melcli.open(output)                       an output as a mapping from id to array
     melcli.MelDataset(output)                 an output as a torch Dataset
     melcli.collate(examples)                  a padded batch, with lengths
@@ -19,13 +21,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from melcli.config import MelConfig, OutputConfig, RunConfig
+    from melcli.config import InvertConfig, MelConfig, OutputConfig, RunConfig
     from melcli.dataset.examples import Batch, Example, MelDataset, collate
     from melcli.dataset.mels import Mels, open  # noqa: A004, melcli.open reads as it should
+    from melcli.dsp.inverse_mel import InverseMelScale
     from melcli.errors import (
         AudioError,
         ConfigError,
         DeviceError,
+        FeatureError,
         MelcliError,
         NoInputError,
         ScalerError,
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from melcli.pipeline.fit import Fitted, fit_scaler
+    from melcli.pipeline.invert import invert
     from melcli.pipeline.plan import Selection
     from melcli.pipeline.report import Report
     from melcli.pipeline.run import extract
@@ -47,7 +52,10 @@ _HOMES = {
     "ConfigError": "melcli.errors",
     "DeviceError": "melcli.errors",
     "Example": "melcli.dataset.examples",
+    "FeatureError": "melcli.errors",
     "Fitted": "melcli.pipeline.fit",
+    "InverseMelScale": "melcli.dsp.inverse_mel",
+    "InvertConfig": "melcli.config",
     "MelConfig": "melcli.config",
     "MelDataset": "melcli.dataset.examples",
     "MelcliError": "melcli.errors",
@@ -65,6 +73,7 @@ _HOMES = {
     "collate": "melcli.dataset.examples",
     "extract": "melcli.pipeline.run",
     "fit_scaler": "melcli.pipeline.fit",
+    "invert": "melcli.pipeline.invert",
     "open": "melcli.dataset.mels",
 }
 
@@ -74,7 +83,10 @@ __all__ = [
     "ConfigError",
     "DeviceError",
     "Example",
+    "FeatureError",
     "Fitted",
+    "InverseMelScale",
+    "InvertConfig",
     "MelConfig",
     "MelDataset",
     "MelcliError",
@@ -92,6 +104,7 @@ __all__ = [
     "collate",
     "extract",
     "fit_scaler",
+    "invert",
     "open",
 ]
 

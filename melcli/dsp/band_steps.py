@@ -21,14 +21,18 @@ _GROUP: Final = 16
 
 
 class Step(ABC):
-    """What is missing, and what each bin should grow by."""
+    """What is missing, and what each bin should grow by. Used by several threads at once."""
 
     @abstractmethod
-    def missing(self, spectra: Tensor, mels: Tensor) -> Tensor:
+    def room(self, n_rows: int) -> Tensor:
+        """What a search of so many rows keeps from `missing` to `growth`."""
+
+    @abstractmethod
+    def missing(self, spectra: Tensor, mels: Tensor, room: Tensor) -> Tensor:
         """``m - A x``, ``(n_mels, n_rows)``."""
 
     @abstractmethod
-    def growth(self, spectra: Tensor, missing: Tensor) -> Tensor:
+    def growth(self, spectra: Tensor, missing: Tensor, room: Tensor) -> Tensor:
         """``clamp(1 + A^T u, low)`` with ``H u = r``, ``(n_freqs, n_rows)``; spoils ``missing``."""
 
 
@@ -38,11 +42,15 @@ class DenseStep(Step):
     def __init__(self, weights: Tensor) -> None:
         self._weights = weights
 
-    def missing(self, spectra: Tensor, mels: Tensor) -> Tensor:
+    def room(self, n_rows: int) -> Tensor:  # noqa: ARG002, nothing for any
+        """Nothing is kept."""
+        return self._weights.new_empty(0)
+
+    def missing(self, spectra: Tensor, mels: Tensor, room: Tensor) -> Tensor:  # noqa: ARG002
         """A product with the whole bank."""
         return mels - self._weights @ spectra
 
-    def growth(self, spectra: Tensor, missing: Tensor) -> Tensor:
+    def growth(self, spectra: Tensor, missing: Tensor, room: Tensor) -> Tensor:  # noqa: ARG002
         """A system for each row, solved as it is."""
         weights = self._weights
         matrices = torch.einsum("mk,kt,nk->tmn", weights, spectra, weights)
@@ -73,28 +81,27 @@ class TridiagonalStep(Step):
         of_second = torch.where(second > first, weights[second, bins], 0.0)
         self._first, self._of_first = first, weights[first, bins][:, None].contiguous()
         self._second, self._of_second = second, of_second[:, None].contiguous()
-        self._products = weights.new_empty(0)
 
-    def missing(self, spectra: Tensor, mels: Tensor) -> Tensor:
-        """All three products; the other two are kept for `growth`."""
-        n_rows = spectra.shape[1]
-        products = self._products
-        if products.shape[-1:] != (n_rows,):
-            size = self._groups[0][2].shape[0]
-            products = self._products = spectra.new_empty(self._n_groups, size, n_rows)
-        for (first, width, weights), out in zip(self._groups, products, strict=True):
+    def room(self, n_rows: int) -> Tensor:
+        """The three products, ``(n_groups, 3 * size, n_rows)``."""
+        weights = self._groups[0][2]
+        return weights.new_empty(self._n_groups, weights.shape[0], n_rows)
+
+    def missing(self, spectra: Tensor, mels: Tensor, room: Tensor) -> Tensor:
+        """By the first of the three products, which are all computed here."""
+        for (first, width, weights), out in zip(self._groups, room, strict=True):
             torch.mm(weights, spectra.narrow(0, first, width), out=out)
-        return mels - self._of_bands(0)
+        return mels - self._of_bands(room, 0)
 
-    def _of_bands(self, which: int) -> Tensor:
-        """One of the three products, ``(n_mels, n_rows)``."""
-        n_groups, _, n_rows = self._products.shape
-        parts = self._products.view(n_groups, 3, -1, n_rows)[:, which]
+    def _of_bands(self, products: Tensor, which: int) -> Tensor:
+        """One of the three, ``(n_mels, n_rows)``."""
+        n_groups, _, n_rows = products.shape
+        parts = products.view(n_groups, 3, -1, n_rows)[:, which]
         return parts.reshape(-1, n_rows)[: self._n_mels]
 
-    def growth(self, spectra: Tensor, missing: Tensor) -> Tensor:  # noqa: ARG002, known since `missing`
+    def growth(self, spectra: Tensor, missing: Tensor, room: Tensor) -> Tensor:  # noqa: ARG002
         """A tridiagonal system for each row, all of them solved at once."""
-        _solve_tridiagonal(_firm(self._of_bands(1)), self._of_bands(2), missing)
+        _solve_tridiagonal(_firm(self._of_bands(room, 1)), self._of_bands(room, 2), missing)
         growth = torch.index_select(missing, 0, self._first).mul_(self._of_first)
         growth.addcmul_(torch.index_select(missing, 0, self._second), self._of_second)
         return growth.add_(1.0).clamp_(min=LOW)

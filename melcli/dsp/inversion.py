@@ -238,7 +238,7 @@ class BandInversion(nn.Module):
             is_open = is_open > self.tolerance
             if not bool(is_open.any()):
                 break
-            growth = step.growth(spectra, missing)
+            growth = step.growth(spectra, missing, missing)
             # What is done must not be divided by 0 on the way back either.
             spectra = torch.where(is_open, spectra * torch.where(is_open, growth, 1.0), spectra)
             n_steps += is_open
@@ -278,6 +278,7 @@ class _Search:
         self._n_steps = torch.empty(n_rows, dtype=torch.int64, device=device)
         self._lost: list[Tensor] = []  # rows that no spectrum was found for
         size = of.rows_at_once
+        self._room = self._step.room(size)
         self._heights = of.sums[:, None].to(dtype)
         self._x = torch.zeros(n_freqs, size, dtype=dtype, device=device)
         self._best = torch.zeros_like(self._x)
@@ -325,7 +326,7 @@ class _Search:
 
     def _advance(self) -> Tensor:
         """Make a step with all; the places of those that are done with."""
-        missing = self._step.missing(self._x, self._m)
+        missing = self._step.missing(self._x, self._m, self._room)
         residuals = torch.linalg.vector_norm(missing * self._heights, dim=0) / self._norms
         is_seated = self._row >= 0
         is_done = is_seated & (residuals <= self._of.tolerance)
@@ -337,7 +338,7 @@ class _Search:
             self._leave(lost, self._best, self._least)
         leaves: Tensor = is_done | is_lost
         if not torch.equal(leaves, is_seated):
-            self._x.mul_(self._step.growth(self._x, missing))
+            self._x.mul_(self._step.growth(self._x, missing, self._room))
             self._took += 1
         return leaves.nonzero().flatten()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import shutil
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from melcli.pipeline.plan import PlannedInput, Selection
     from melcli.statistics.normalize import Normalization
     from melcli.store.protocols import Reader
-    from melcli.store.records import Array, Outcome
+    from melcli.store.records import Array, Failed, Outcome
 
 NPY: Final = frozenset({".npy"})
 _AGAIN: Final = "melcli verify names every fault of the output; extract --overwrite makes it anew"
@@ -100,6 +101,7 @@ class OutputFeatures(Features):
     def __init__(self, path: Path, selection: Selection, config: MelConfig | None) -> None:
         self._path, self._pid = path, os.getpid()
         reader = self._reader = store.open_reader(path)
+        self._failures, self._next_failure = reader.failures(), 0
         try:
             header = reader.header
             check_holds_mels(reader)
@@ -127,27 +129,27 @@ class OutputFeatures(Features):
         if header.shard is not None and selection.shard is not None:
             raise UsageError(f"is shard {header.shard} already", self._path, "leave out --shard")
         self._of: array[int] | None = None
-        width, made = math.prod(header.row_shape), reader.items["source_mtime_ns"]
+        width = math.prod(header.row_shape)
         plan = Plan(shard=header.shard, inputs_digest=header.inputs_digest)
         plan.expansion = (
             4 * self.config.n_freqs / (header.row_bytes / width * self.config.mel.n_mels)
         )
         now = _mtime_ns(self._path)
-        position, notes = 0, set[str]()
+        position, n_failed, notes = 0, 0, set[str]()
         for place, outcome in _outcomes(reader):
-            if not isinstance(outcome, Done):
-                plan.ignored["that failed when they were extracted"] += 1
-                continue
-            first, position = position, position + len(outcome.items)
+            items = outcome.items if isinstance(outcome, Done) else ()
+            first, position = position, position + len(items)
+            if not items:
+                first, n_failed = n_failed, n_failed + 1
             if not selection.holds(outcome.id):
                 plan.ignored["excluded"] += 1
                 continue
-            n_bytes = sum(item.n_rows for item in outcome.items) * header.row_bytes
-            mtime_ns = int(made[first])
-            plan.add_stretch(outcome.id.encode(), n_bytes, now if mtime_ns < 0 else mtime_ns, place)
+            n_bytes = sum(item.n_rows for item in items) * header.row_bytes
+            mtime_ns = now if outcome.source_mtime_ns is None else outcome.source_mtime_ns
+            plan.add_stretch(outcome.id.encode(), n_bytes, mtime_ns, place)
             self._first.append(first)
-            self._n_items.append(len(outcome.items))
-            notes.update(note for item in outcome.items for note in item.notes)
+            self._n_items.append(len(items))
+            notes.update(note for item in items for note in item.notes)
         self.notes = frozenset(notes)
         if not len(plan) and header.shard is None:
             raise NoInputError("nothing of it is left to invert", self._path, "check --include")
@@ -161,12 +163,17 @@ class OutputFeatures(Features):
         # An HDF5 handle that was opened before a fork gives wrong data after it.
         if self._pid != os.getpid():
             self._reader, self._pid = store.open_reader(self._path), os.getpid()
+            self._failures, self._next_failure = self._reader.failures(), 0
         return self._reader
 
     def mels(self, index: int) -> list[FoundMel]:
         """The items of an input, once all of them are known to be as they were written."""
         reader, index = self._open(), index if self._of is None else self._of[index]
         first, found = self._first[index], []
+        if not self._n_items[index]:
+            failed = self._failure(reader, first)
+            cause = f"could not be extracted: {failed.cause}"
+            raise FeatureError(cause, self._path, failed.remedy)
         for position in range(first, first + self._n_items[index]):
             if fault := reader.fault(position):
                 raise FeatureError(fault, self._path, _AGAIN)
@@ -175,6 +182,13 @@ class OutputFeatures(Features):
             rows = Rows(item.n_rows, _reading(reader.rows, start))
             found.append(FoundMel(item, rows, self._n_samples(item)))
         return found
+
+    def _failure(self, reader: Reader, number: int) -> Failed:
+        """One of the inputs that failed, quickest where they are asked for in order."""
+        if number < self._next_failure:
+            self._failures, self._next_failure = reader.failures(), 0
+        n_skipped, self._next_failure = number - self._next_failure, number + 1
+        return next(itertools.islice(self._failures, n_skipped, None))
 
     def _n_samples(self, item: Item) -> int | None:
         """Samples at the front end's rate, if they are known to the last one."""
@@ -221,6 +235,11 @@ class FileFeatures(Features):
         hop, rate = self.config.frame.hop_length, self.config.wave.sample_rate
         item = Item(planned.id, len(rows), len(rows) * hop, rate, 1, -1, ())
         return [FoundMel(item, Rows(len(rows), _reading(lambda i, j: rows[i:j])), None)]
+
+    def close(self) -> None:
+        """Forget what came on standard input."""
+        if self._stdin is not None:
+            self._stdin.close()
 
     def _mapped(self, planned: PlannedInput) -> Array:
         try:
@@ -272,7 +291,7 @@ def _reading(read: Callable[[int, int], Array], first: int = 0) -> ReadRows:
     def read_rows(start: int, stop: int) -> torch.Tensor:
         rows = read(first + start, first + stop)
         wide = np.float64 if rows.dtype.itemsize > 4 else np.float32
-        return torch.from_numpy(np.ascontiguousarray(rows, wide))
+        return torch.from_numpy(np.array(rows, wide, order="C"))  # a file may not be written to
 
     return read_rows
 
