@@ -12,6 +12,7 @@ import click
 
 from melcli.cli.funnel import debug_option
 from melcli.cli.scaler import tell_scaler
+from melcli.store.records import AUDIO_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,7 @@ def _record(output: Mels) -> dict[str, Any]:
             audio += item.n_samples / item.sample_rate
     return {
         "path": str(output.path),
+        "content": header.content,
         "inputs": n_inputs,
         "items": len(output),
         "rows": int((stop - start).sum()),
@@ -76,6 +78,7 @@ def _record(output: Mels) -> dict[str, Any]:
         "sample_rates": _counts(columns["sample_rate"].tolist()),
         "channels": _counts(columns["n_channels"].tolist()),
         "notes": dict(sorted(notes.items())),
+        **_certificates(output),
         "config": output.config.name,
         "config_digest": header.config_digest,
         "settings": dict(header.settings),
@@ -94,14 +97,17 @@ def _lines(output: Mels) -> Iterator[str]:
     from melcli.pipeline.report import duration, plural
 
     record = _record(output)
-    rows = f"{plural(record['rows'], 'row')} of {' x '.join(map(str, record['row_shape']))}"
-    yield f"{record['path']}: {plural(record['items'], 'item')}, {rows} {record['dtype']}"
+    yield f"{record['path']}: {plural(record['items'], 'item')}, {_what(output)}"
     longest = duration(record["longest_seconds"])
     yield f"  audio     {duration(record['audio_seconds'])}, the longest item {longest}"
     yield "  rates     " + ", ".join(f"{k} Hz ({n:,})" for k, n in record["sample_rates"].items())
     yield "  channels  " + ", ".join(f"{k} ({n:,})" for k, n in record["channels"].items())
     if record["notes"]:
         yield "  changed   " + ", ".join(f"{n:,} {note}" for note, n in record["notes"].items())
+    if "largest_residual" in record:
+        worst, n_steps = record["largest_residual"], record["most_steps"]
+        clipped = plural(record["clipped"], "number")
+        yield f"  residual  {worst:.1e} at most, {n_steps:,} steps; {clipped} of the mels clipped"
     yield f"  config    {record['config'] or 'unnamed'}, digest {record['config_digest'][:16]}"
     yield "  settings  " + ", ".join(f"{k} {v}" for k, v in sorted(record["settings"].items()))
     yield "  machine   " + ", ".join(f"{k} {v}" for k, v in sorted(record["machine"].items()))
@@ -114,6 +120,30 @@ def _lines(output: Mels) -> Iterator[str]:
         yield f"    {failed['id']}: {failed['cause']}"
     if len(failures) > _FIRST_FAILURES:
         yield f"    and {len(failures) - _FIRST_FAILURES:,} more: --json lists all"
+
+
+def _what(output: Mels) -> str:
+    """The rows in words: of mels, of spectra, or bytes of files."""
+    from melcli.pipeline.report import plural, size
+
+    header, n_rows = output.header, int(output.reader.items["stop"][-1:].sum())
+    if header.content == "audio":
+        return f"{size(n_rows)} of {header.settings[AUDIO_FORMAT].upper()} files"
+    shape = " x ".join(map(str, header.row_shape))
+    bins = "" if header.content == "mel" else " spectra:"
+    return f"{plural(n_rows, 'row')} of{bins} {shape} {header.dtype}"
+
+
+def _certificates(output: Mels) -> dict[str, Any]:
+    """The worst of what was computed back from mels; nothing of mels."""
+    columns = output.reader.certificates
+    if not columns or not len(output):
+        return {}
+    return {
+        "largest_residual": float(columns["residual"].max()),
+        "most_steps": int(columns["n_steps"].max()),
+        "clipped": int(columns["n_clipped"].sum()),
+    }
 
 
 def _counts(values: list[int]) -> dict[str, int]:

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,7 +24,7 @@ from melcli.cli.progress import Progress
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from melcli.config import InvertConfig, MelConfig, OutputConfig, RunConfig
+    from melcli.config import AudioConfig, InvertConfig, MelConfig, OutputConfig, RunConfig
     from melcli.config.invert import Method
     from melcli.pipeline.plan import Selection
 
@@ -49,6 +49,17 @@ if TYPE_CHECKING:
     help="The mel residual at which a frame is done; 1e-5 unless told otherwise.",
 )
 @click.option("--max-residual", type=float, metavar="R", help="Fail items that are further off.")
+@click.option("--audio", "has_audio", is_flag=True, help="Go on to waveforms: OUT is a folder.")
+@click.option(
+    "--audio-format",
+    type=click.Choice(["wav", "flac"]),
+    help="WAV of float32, or FLAC of 16 bits; wav unless told otherwise.",
+)
+@click.option(
+    "--iterations", type=int, metavar="N", help="Of Griffin-Lim; 32 unless told otherwise."
+)
+@click.option("--momentum", type=float, metavar="M", help="Of Griffin-Lim, below 1; 0.99.")
+@click.option("--seed", type=int, metavar="N", help="Of the phases that it starts from; 0.")
 @spectra_options
 @run_options
 @telling_options
@@ -63,13 +74,17 @@ def invert(
     method: Method,
     tolerance: float,
     max_residual: float | None,
+    has_audio: bool,
+    **sounding: Any,  # noqa: ANN401, as click has them
 ) -> None:
-    """Write a linear spectrum for every mel in INPUTS to OUT.
+    """Write a linear spectrum, or a waveform, for every mel in INPUTS to OUT.
 
     \b
         melcli invert mels.h5 -o spectra.h5
         melcli invert mels/ -o spectra/ --tolerance 1e-3
         melcli invert generated/ -o spectra.h5 --config hifigan-22k
+        melcli invert mels.h5 -o wavs/ --audio
+        melcli invert generated/ -o wavs/ --audio --iterations 64 --config hifigan-22k
         melcli extract a.wav -o - -c whisper-80 | melcli invert - -o - -c whisper-80 > spectrum.npy
 
     INPUTS is an output of extract, which knows its front end; or .npy files and folders of them,
@@ -79,6 +94,9 @@ def invert(
     A mel has fewer numbers than a spectrum: OUT holds one that is never negative, has this mel to
     the tolerance, and is as smooth as it can be; and for each item how far off its mel is.
 
+    With --audio phases are found that frames which overlap can agree on, and OUT is a folder of
+    audio files that mirrors the ids. The same seed gives the same bytes.
+
     Exit status: 0 all done, 1 some inputs failed, 2 wrong usage or a front end that cannot be
     undone, 3 no input found, 4 mels of another front end, or an output with other settings, 5 the
     machine (disk full, no such device), 130 interrupted.
@@ -86,11 +104,12 @@ def invert(
     from melcli.config import InvertConfig
 
     how = InvertConfig(method=method, tolerance=tolerance, max_residual=max_residual)
+    audio = _audio_config(sounding, has_audio=has_audio)
     _check_streams(output, telling)
     keep_stdout_clean()
     with stoppable() as at_stop:
         if output == "-":
-            _to_stdout(selection, config, how, out, run)
+            _to_stdout(selection, config, how, audio, out, run)
             return
         with large_imports():
             from melcli import store
@@ -107,6 +126,7 @@ def invert(
                 output,
                 config,
                 how=how,
+                audio=audio,
                 out=out,
                 run=run,
                 listener=progress,
@@ -136,18 +156,35 @@ def _check_streams(output: str, telling: Telling) -> None:
         raise UsageError("-o - makes no --report", None, "leave one of the two out")
 
 
+def _audio_config(sounding: dict[str, Any], *, has_audio: bool) -> AudioConfig | None:
+    """What a command line says of waveforms; None if it wants none."""
+    from melcli.config import AudioConfig
+
+    names = {"audio_format": "format", "iterations": "n_iter"}
+    given = {names.get(key, key): value for key, value in sounding.items() if value is not None}
+    if given and not has_audio:
+        option = next(key for key, value in sounding.items() if value is not None)
+        raise click.UsageError(
+            f"--{option.replace('_', '-')} is for --audio, which is not asked for."
+        )
+    return AudioConfig(**given) if has_audio else None
+
+
 def _to_stdout(
     selection: Selection,
     config: MelConfig | None,
     how: InvertConfig,
+    audio: AudioConfig | None,
     out: OutputConfig,
     run: RunConfig,
 ) -> None:
     if sys.stdout.isatty():
         raise UsageError(
-            "standard output is a terminal, and .npy is no text", None, "-o - > spectrum.npy"
+            "standard output is a terminal, and what is written is no text",
+            None,
+            "-o - > spectrum.npy",
         )
     with large_imports():
         from melcli.pipeline.invert import invert_to_stream
 
-    invert_to_stream(selection, sys.stdout.buffer, config, how, out, run)
+    invert_to_stream(selection, sys.stdout.buffer, config, how, audio, out, run)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from melcli import presets, store
-from melcli.config import InvertConfig, MelConfig, OutputConfig, RunConfig
+from melcli.config import AudioConfig, InvertConfig, MelConfig, OutputConfig, RunConfig
 from melcli.dsp.mel import filterbank_faults
 from melcli.dsp.undo import MelUndo
 from melcli.errors import FeatureError, UsageError
@@ -24,9 +24,10 @@ from melcli.pipeline.outputs import Means, fill, kept_bytes, write_npy
 from melcli.pipeline.report import Listener, Report, Silence
 from melcli.pipeline.room import Room
 from melcli.pipeline.run import as_selection, make_header
+from melcli.pipeline.sounding import audio_losses
 from melcli.pipeline.stretches import is_output
 from melcli.pipeline.target import output_path
-from melcli.store.records import Failed
+from melcli.store.records import AUDIO_FORMAT, Failed, as_bytes
 
 if TYPE_CHECKING:
     import os
@@ -49,12 +50,13 @@ def invert(
     config: MelConfig | str | None = None,
     *,
     how: InvertConfig | None = None,
+    audio: AudioConfig | None = None,
     out: OutputConfig | None = None,
     run: RunConfig | None = None,
     listener: Listener | None = None,
     command: str = "melcli.invert()",
 ) -> Report:
-    """Write the linear spectrum of every mel to ``output``.
+    """Write the linear spectrum of every mel to ``output``, or a waveform that has it.
 
     Everything that the front end did behind its filterbank is undone, and a spectrum is looked for
     that has the mel. It has the front end's ``spec.power``: what the filterbank was fed.
@@ -63,9 +65,10 @@ def invert(
 
     Args:
         inputs: An output of :func:`melcli.extract`; or ``.npy`` files, and folders of them.
-        output: An ``.h5`` file, or a folder of ``.npy`` files (existing, or ending in ``/``).
+        output: An ``.h5`` file, or a folder (existing, or ending in ``/``); of waveforms a folder.
         config: The front end, its name, or the path of its file. An output knows its own.
         how: The method, and how good it must be.
+        audio: Go on to waveforms, by Griffin and Lim's iterations, and write a file of each.
         out: What the output holds, and what becomes of one that is there.
         run: How the run goes about it; changes no byte of the output.
         listener: Hears of every input.
@@ -84,18 +87,23 @@ def invert(
     """
     how, out, run = how or InvertConfig(), out or OutputConfig(), run or RunConfig()
     listener, path = listener or Silence(), output_path(output)
+    if audio is not None and store.is_hdf5(path):
+        raise UsageError("holds no waveforms", path, f"a folder: {path.with_suffix('')}/")
     with contextlib.closing(find_features(as_selection(inputs), config)) as features:
         report = Report(str(output), features.config.name or "a config of your own")
         report.inputs, plan = len(features.plan), features.plan
         report.input_bytes, report.ignored = plan.total_bytes(), plan.ignored
-        report.former_notes = features.notes
-        for doubt in doubts(features.config):
+        report.former_notes, report.has_files = features.notes, audio is not None
+        losses = audio_losses(features.config) if audio else []
+        for doubt in [*doubts(features.config), *losses]:
             report.warnings.append(doubt)
             listener.warned(doubt)  # before the work, which may not be worth it then
         device = choose_device(run.device)
-        worker = InvertingWorker(features, how, out.dtype, device, path.parent)
-        header = _header(features, how, out, device, command)
-        means = Means(lambda books: _room(books, path, out), lambda: worker, _budget(run))
+        worker = InvertingWorker(features, how, out.dtype, device, path.parent, audio)
+        header = _header(features, how, audio, out, device, command)
+        means = Means(
+            lambda books: _room(books, path, header, features.config), lambda: worker, _budget(run)
+        )
         fill(path, header, plan, means, out=out, run=run, report=report, listener=listener)
     return report
 
@@ -105,10 +113,11 @@ def invert_to_stream(
     stream: IO[bytes],
     config: MelConfig | str | None,
     how: InvertConfig,
+    audio: AudioConfig | None,
     out: OutputConfig,
     run: RunConfig,
 ) -> None:
-    """Write the spectrum of one mel as ``.npy``, in the layout of its front end.
+    """Write the spectrum of one mel as ``.npy``, in the layout of its front end, or its waveform.
 
     Raises:
         UsageError: If there are several.
@@ -122,13 +131,18 @@ def invert_to_stream(
                 f"standard output takes one input, not {len(features.plan)}", None, several
             )
         folder = Path(tempfile.gettempdir())
-        worker = InvertingWorker(features, how, out.dtype, device, folder)
+        worker = InvertingWorker(features, how, out.dtype, device, folder, audio)
         [result] = worker(Batch((0,), 0, ends_segment=True)).results
         outcome, name = result.outcome, features.plan[0].name
         if isinstance(outcome, Failed):
             raise FeatureError(outcome.cause, name, outcome.remedy)
         if len(result.rows) != 1:
             raise UsageError(f"this input holds {len(result.rows)} items", name, several)
+        if audio is not None:
+            for data in result.rows[0]:
+                stream.write(as_bytes(data))
+            stream.flush()
+            return
         rows = np.concatenate(list(result.rows[0]))
         is_turned = features.config.out.layout == "mel_time"
     write_npy(stream, rows, out.dtype, rows_last=is_turned)
@@ -168,6 +182,7 @@ def doubts(config: MelConfig) -> list[str]:
 def _header(
     features: Features,
     how: InvertConfig,
+    audio: AudioConfig | None,
     out: OutputConfig,
     device: torch.device,
     command: str,
@@ -179,15 +194,30 @@ def _header(
         inversion["tolerance"] = f"{how.tolerance:g}"
     if how.max_residual is not None:
         inversion["max_residual"] = f"{how.max_residual:g}"
+    settings = dict(header.settings) | dict(features.settings) | inversion
+    settings["store_layout"] = out.store_layout
+    if audio is None:
+        return replace(
+            header,
+            settings=settings,
+            row_shape=(config.n_freqs,),
+            row_labels=("frame", "frequency"),
+            content="spectrogram",
+        )
+    sounding = {
+        AUDIO_FORMAT: audio.format,
+        "iterations": str(audio.n_iter),
+        "momentum": f"{audio.momentum:g}",
+        "seed": "none" if audio.seed is None else str(audio.seed),
+    }
     return replace(
         header,
-        settings=dict(header.settings)
-        | dict(features.settings)
-        | inversion
-        | {"store_layout": out.store_layout},
-        row_shape=(config.n_freqs,),
-        row_labels=("frame", "frequency"),
-        content="spectrogram",
+        settings=settings | sounding,
+        row_shape=(1,),
+        row_labels=("byte",),
+        dtype="uint8",
+        transpose=False,
+        content="audio",
     )
 
 
@@ -198,12 +228,15 @@ def _budget(run: RunConfig) -> Budget:
     return Budget(max(MIN_BATCH_BYTES, min(BATCH_BYTES, share)), in_flight, _HELD)
 
 
-def _room(books: Books, path: Path, out: OutputConfig) -> Room:
+def _room(books: Books, path: Path, header: Header, config: MelConfig) -> Room:
     """The room on the disk, once it is known that there may be enough."""
     sizes = [(books.plan.size(index), n_bytes) for index, n_bytes in books.todo()]
-    needed = sum(n_bytes for _, n_bytes in sizes) // (2 if out.dtype == "float16" else 1)
-    needed += kept_bytes(books, path, overwrite=out.overwrite)
+    share = 0.5 if header.dtype == "float16" else 1.0
+    if header.content == "audio":
+        share = config.frame.hop_length / config.n_freqs
+    needed = int(share * sum(n_bytes for _, n_bytes in sizes))
+    needed += kept_bytes(books, path, overwrite=header.overwrite)
     is_hdf5 = store.is_hdf5(path)
-    finishing = needed * (is_hdf5 and out.store_layout == "tree")
+    finishing = needed * (is_hdf5 and header.settings["store_layout"] == "tree")
     folder = path.parent if is_hdf5 else path
     return Room(folder, sum(size for size, _ in sizes), needed, finishing)

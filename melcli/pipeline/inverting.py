@@ -14,21 +14,22 @@ from melcli.dsp.inversion import BandInversion, Inverted, PseudoInversion
 from melcli.dsp.mel import config_filterbank
 from melcli.dsp.rows import Rows
 from melcli.dsp.undo import MelUndo
-from melcli.errors import FeatureError, MelcliError
+from melcli.errors import DeviceError, FeatureError, MelcliError
+from melcli.pipeline.sounding import Sounding
 from melcli.pipeline.spool import RowSpool
 from melcli.pipeline.stopwatch import Stopwatch
 from melcli.pipeline.worker import STEP_BYTES, Arrays, Result, Worked, ends, failed, numeric_problem
 from melcli.store.records import Certificate, Done
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from melcli.config import InvertConfig
+    from melcli.config import AudioConfig, InvertConfig
     from melcli.pipeline.batching import Batch
     from melcli.pipeline.features import Features, FoundMel
     from melcli.pipeline.plan import PlannedInput
-    from melcli.store.records import Item
+    from melcli.store.records import Array, Item
 
 _BLOCK: Final = 256
 """Frames that squares are added up over, counted from the start of an item: always alike."""
@@ -88,6 +89,7 @@ class InvertingWorker:
         dtype: Of the spectra.
         device: Where to compute.
         folder: Where the rows of long items may wait.
+        audio: Go on to waveforms; then rows are the bytes of their files.
 
     Raises:
         ConfigError: The front end cannot be undone.
@@ -100,6 +102,7 @@ class InvertingWorker:
         dtype: str,
         device: torch.device,
         folder: Path,
+        audio: AudioConfig | None = None,
     ) -> None:
         self._features, self._how, self._dtype, self._folder = features, how, dtype, folder
         self.device = device
@@ -110,6 +113,9 @@ class InvertingWorker:
             PseudoInversion(bank) if how.method == "pinv" else BandInversion(bank, how.tolerance)
         )
         self._inversion = inversion.to(device)
+        self._sounding: Sounding | None = None
+        if audio is not None:
+            self._sounding = Sounding(features.config, audio, device, folder)
         self._n_freqs = features.config.n_freqs
         piece = _PIECE_BYTES // (4 * self._n_freqs)
         self._piece = max(_BLOCK, piece // _BLOCK * _BLOCK)
@@ -229,15 +235,27 @@ class InvertingWorker:
         inverted: Iterator[tuple[Rows, Certificate] | MelcliError],
     ) -> Result:
         made = [next(inverted) for _ in jobs]
-        items, arrays = [], []
+        items: list[Item] = []
+        arrays: list[Iterable[Array]] = []
         for job, found in zip(jobs, made, strict=True):
             if isinstance(found, MelcliError):
                 return failed(planned, found.cause, found.remedy)
             spectra, certificate = found
             if problem := self._problem(spectra, certificate):
                 return failed(planned, *problem)
-            items.append(replace(job.item, certificate=certificate))
-            arrays.append(Arrays(spectra, self._step, getattr(torch, self._dtype)))
+            item = replace(job.item, certificate=certificate)
+            if self._sounding is None:
+                items.append(item)
+                arrays.append(Arrays(spectra, self._step, getattr(torch, self._dtype)))
+                continue
+            try:
+                item, file = self._sounding.file(item, spectra, job.n_samples)
+            except MelcliError as error:
+                if isinstance(error, DeviceError):
+                    raise
+                return failed(planned, error.cause, error.remedy)
+            items.append(item)
+            arrays.append(_in_pieces(file))
         done = Done(planned.id, planned.size, planned.mtime_ns, tuple(items))
         return Result(planned, done, arrays)
 
@@ -250,3 +268,9 @@ class InvertingWorker:
             )
         low, high = ends(spectra.blocks(self._step))
         return numeric_problem(low, high, self._dtype, "spectrum")
+
+
+def _in_pieces(file: RowSpool) -> Iterator[Array]:
+    """The bytes of a file, some at a time."""
+    for start in range(0, file.n_rows, STEP_BYTES):
+        yield file.read(start, min(start + STEP_BYTES, file.n_rows))

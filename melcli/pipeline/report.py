@@ -67,6 +67,8 @@ class Report:
     failed: int = 0
     items: int = 0
     rows: int = 0
+    has_files: bool = False
+    """Rows are bytes of files, and nobody counts those."""
     audio_seconds: float = 0.0
     notes: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
@@ -158,6 +160,11 @@ class Report:
             **({} if self.worst is None else {"worst": self.worst._asdict()}),
         }
 
+    @property
+    def made(self) -> str:
+        """What was made: rows, or files."""
+        return plural(self.items, "file") if self.has_files else plural(self.rows, "row")
+
     def where_time_went(self) -> str:
         """Seconds by step and the limit, for who wants it faster."""
         return self.times.where(self.seconds, self.n_workers)
@@ -176,7 +183,7 @@ class Report:
         if self.done:
             yield (
                 f"{duration(self.audio_seconds)} of audio in {duration(self.seconds)} "
-                f"({self.speed:,.0f} x real time), {self.rows:,} rows with {self.config}"
+                f"({self.speed:,.0f} x real time), {self.made} with {self.config}"
             )
         yield from self._quality_lines()
         if self.suspects:

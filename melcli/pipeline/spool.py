@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from melcli.store.records import Array
 
 IN_MEMORY = 8 << 20
@@ -65,7 +67,7 @@ class RowSpool:
         """The open file."""
         return self._fd
 
-    def append(self, rows: Array) -> None:
+    def append(self, rows: npt.NDArray[Any]) -> None:
         """Add ``(n, *row_shape)``.
 
         Raises:

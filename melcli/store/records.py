@@ -363,7 +363,7 @@ def as_stored(rows: Array, header: Header, n_rows: int) -> Array:
     return np.ascontiguousarray(rows, dtype=stored)
 
 
-def as_bytes(stored: Array) -> memoryview:
+def as_bytes(stored: npt.NDArray[Any]) -> memoryview:
     """Look at a contiguous array as bytes, without a copy."""
     return memoryview(cast("bytes", stored.reshape(-1).view(np.uint8)))
 

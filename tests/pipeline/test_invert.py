@@ -364,7 +364,7 @@ class TestFiles:
         stdin = SimpleNamespace(buffer=io.BytesIO(data.getvalue()))
         monkeypatch.setattr(sys, "stdin", stdin)
         made = io.BytesIO()
-        arguments = InvertConfig(), OutputConfig(), RunConfig()
+        arguments = InvertConfig(), None, OutputConfig(), RunConfig()
         invert_to_stream(Selection(paths=("-",)), made, config, *arguments)
         found = np.load(io.BytesIO(made.getvalue()))
         assert found.shape == ((129, 50) if layout == "mel_time" else (50, 129))
@@ -376,7 +376,7 @@ class TestFiles:
     def test_stream_of_nonsense(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What is wrong with standard input, or with asking for several, is said."""
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"RIFF")))
-        arguments = SMALL, InvertConfig(), OutputConfig(), RunConfig()
+        arguments = SMALL, InvertConfig(), None, OutputConfig(), RunConfig()
         with pytest.raises(FeatureError, match=r"is no \.npy file"):
             invert_to_stream(Selection(paths=("-",)), io.BytesIO(), *arguments)
         with pytest.raises(UsageError, match="takes one input, not 3"):
