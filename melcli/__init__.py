@@ -7,6 +7,7 @@
     melcli.Scaler.load("train.npz")           normalises by them: a torch module
     melcli.invert("mels.h5", "spectra.h5")    mels back to linear spectra
     melcli.InverseMelScale(config)            the same as a torch module
+    melcli.GriffinLim(config)                 and waveforms of spectra
     melcli.open(output)                       an output as a mapping from id to array
     melcli.MelDataset(output)                 an output as a torch Dataset
     melcli.collate(examples)                  a padded batch, with lengths
@@ -21,9 +22,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from melcli.config import InvertConfig, MelConfig, OutputConfig, RunConfig
+    from melcli.config import AudioConfig, InvertConfig, MelConfig, OutputConfig, RunConfig
     from melcli.dataset.examples import Batch, Example, MelDataset, collate
     from melcli.dataset.mels import Mels, open  # noqa: A004, melcli.open reads as it should
+    from melcli.dsp.griffinlim import GriffinLim
     from melcli.dsp.inverse_mel import InverseMelScale
     from melcli.errors import (
         AudioError,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AudioConfig": "melcli.config",
     "AudioError": "melcli.errors",
     "Batch": "melcli.dataset.examples",
     "ConfigError": "melcli.errors",
@@ -54,6 +57,7 @@ _HOMES = {
     "Example": "melcli.dataset.examples",
     "FeatureError": "melcli.errors",
     "Fitted": "melcli.pipeline.fit",
+    "GriffinLim": "melcli.dsp.griffinlim",
     "InverseMelScale": "melcli.dsp.inverse_mel",
     "InvertConfig": "melcli.config",
     "MelConfig": "melcli.config",
@@ -78,6 +82,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AudioConfig",
     "AudioError",
     "Batch",
     "ConfigError",
@@ -85,6 +90,7 @@ __all__ = [
     "Example",
     "FeatureError",
     "Fitted",
+    "GriffinLim",
     "InverseMelScale",
     "InvertConfig",
     "MelConfig",

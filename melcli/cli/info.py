@@ -12,7 +12,6 @@ import click
 
 from melcli.cli.funnel import debug_option
 from melcli.cli.scaler import tell_scaler
-from melcli.store.records import AUDIO_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +124,7 @@ def _lines(output: Mels) -> Iterator[str]:
 def _what(output: Mels) -> str:
     """The rows in words: of mels, of spectra, or bytes of files."""
     from melcli.pipeline.report import plural, size
+    from melcli.store.records import AUDIO_FORMAT
 
     header, n_rows = output.header, int(output.reader.items["stop"][-1:].sum())
     if header.content == "audio":

@@ -65,3 +65,5 @@ class AudioConfig:
             raise UsageError(f"iterations = {self.n_iter}: must be at least 1")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"momentum = {self.momentum:g}: must be from 0 to below 1")
+        if self.seed is not None and self.seed < 0:
+            raise UsageError(f"seed = {self.seed}: must be 0 or more, or None")

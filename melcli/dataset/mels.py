@@ -12,6 +12,7 @@ import numpy as np
 
 from melcli import store
 from melcli.config import MelConfig
+from melcli.errors import StoreError
 from melcli.store.records import Array, Failed, Header
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def open(path: str | os.PathLike[str]) -> Mels:  # noqa: A001, called as melcli.open
-    """Open an output of ``melcli extract``: an ``.h5`` file, or a folder of ``.npy``.
+    """Open an output of ``melcli extract`` or ``invert``: an ``.h5`` file, or a folder.
 
     Raises:
         StoreError: If it is none, or damaged.
@@ -29,7 +30,7 @@ def open(path: str | os.PathLike[str]) -> Mels:  # noqa: A001, called as melcli.
 
 
 class Mels(Mapping[str, Array]):
-    """A finished output: from the id of an item to its mel, in the config's layout.
+    """A finished output: from the id of an item to its mel or spectrum, in the config's layout.
 
     ``mel_time`` gives ``(n_mels, n_frames)``, ``time_mel`` gives ``(n_frames, n_mels)``. Arrays
     are read when they are asked for. It pickles as its path, and opens its file again in a process
@@ -56,6 +57,8 @@ class Mels(Mapping[str, Array]):
         return self._reader
 
     def __getitem__(self, item_id: str) -> Array:
+        if self.header.content == "audio":
+            raise StoreError("holds audio files", self.path, "read them with soundfile")
         rows = self.reader.read(item_id)
         return np.moveaxis(rows, 0, -1) if self.config.out.layout == "mel_time" else rows
 
