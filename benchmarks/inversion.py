@@ -1,8 +1,8 @@
 """Spectra from mels, beside librosa's least squares and the clamped pseudo-inverse of torchaudio.
 
-    python -m benchmarks.inversion some.wav more.ogg --seconds 3     minutes, most of them librosa's
-    python -m benchmarks.inversion --without-librosa                 the recordings of examples/audio
-    python -m benchmarks.inversion --only command                    hours of mels by `melcli invert`
+    python -m benchmarks.inversion some.wav --seconds 3    minutes, most of them librosa's
+    python -m benchmarks.inversion --without-librosa       the recordings of examples/audio
+    python -m benchmarks.inversion --only command          an hour of mels by `melcli invert`
 
 Of each recording the middle becomes a spectrum, that a mel of float32, and that a spectrum again;
 by each method in turn, in one run, with one thread. Told are the worst residual of a frame,
