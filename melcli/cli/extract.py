@@ -69,17 +69,7 @@ def extract(
     Exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 3 no input found, 4 the output
     has other settings, 5 the machine (disk full, no such device), 130 interrupted.
     """
-    streams = {
-        "-o -": output == "-",
-        "--report -": telling.report == "-",
-        "--json": telling.as_json,
-    }
-    if sum(streams.values()) > 1:
-        asked = " and ".join(name for name, is_asked in streams.items() if is_asked)
-        raise UsageError(f"standard output is asked for by {asked}", None, "write one to a file")
-    if telling.report is not None and (dry_run or output == "-"):
-        instead = "--dry-run" if dry_run else "-o -"
-        raise UsageError(f"{instead} makes no --report", None, "leave one of the two out")
+    telling.check_streams(output, dry_run=dry_run)
     is_chosen = click.get_current_context().meta["melcli.config_chosen"]
     scaler = normalizing.load(config, is_chosen=is_chosen, quiet=telling.quiet)
     if dry_run:

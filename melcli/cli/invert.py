@@ -105,7 +105,7 @@ def invert(
 
     how = InvertConfig(method=method, tolerance=tolerance, max_residual=max_residual)
     audio = _audio_config(sounding, has_audio=has_audio)
-    _check_streams(output, telling)
+    telling.check_streams(output)
     keep_stdout_clean()
     with stoppable() as at_stop:
         if output == "-":
@@ -140,20 +140,6 @@ def invert(
             say(books.where_time_went())
     if books.exit_code:
         sys.exit(books.exit_code)
-
-
-def _check_streams(output: str, telling: Telling) -> None:
-    """Refuse to use standard output for two things."""
-    streams = {
-        "-o -": output == "-",
-        "--report -": telling.report == "-",
-        "--json": telling.as_json,
-    }
-    if sum(streams.values()) > 1:
-        asked = " and ".join(name for name, is_asked in streams.items() if is_asked)
-        raise UsageError(f"standard output is asked for by {asked}", None, "write one to a file")
-    if telling.report is not None and output == "-":
-        raise UsageError("-o - makes no --report", None, "leave one of the two out")
 
 
 def _audio_config(sounding: dict[str, Any], *, has_audio: bool) -> AudioConfig | None:

@@ -310,6 +310,26 @@ class Telling(NamedTuple):
     verbose: bool
     bar: bool
 
+    def check_streams(self, output: str | None, *, dry_run: bool = False) -> None:
+        """Refuse to use standard output for two things, and a report of what makes none.
+
+        Raises:
+            UsageError: That is what was asked for.
+        """
+        streams = {
+            "-o -": output == "-",
+            "--report -": self.report == "-",
+            "--json": self.as_json,
+        }
+        if sum(streams.values()) > 1:
+            asked = " and ".join(name for name, is_asked in streams.items() if is_asked)
+            raise UsageError(
+                f"standard output is asked for by {asked}", None, "write one to a file"
+            )
+        if self.report is not None and (dry_run or output == "-"):
+            instead = "--dry-run" if dry_run else "-o -"
+            raise UsageError(f"{instead} makes no --report", None, "leave one of the two out")
+
 
 def telling_options(command: Command) -> Command:
     """What a run tells while it goes on and in the end; the command gets a ``telling``."""
