@@ -65,10 +65,9 @@ class Deemphasis(nn.Module):
         """Map waveforms ``(..., n_samples)``, each by itself."""
         n_samples = waveform.shape[-1]
         flat = waveform.reshape(waveform.shape[:-1].numel(), n_samples)
+        shape = (*waveform.shape[:-1], n_samples + self._n_dropped)
         undone = [self.piecewise()(item, True) for item in flat]  # noqa: FBT003, as in Piecewise
-        if not undone:
-            return waveform.new_empty(*waveform.shape[:-1], n_samples + self._n_dropped)
-        return torch.stack(undone).reshape(*waveform.shape[:-1], -1)
+        return torch.stack(undone).reshape(shape) if undone else waveform.new_empty(shape)
 
     def piecewise(self) -> Piecewise:
         """The same for a waveform ``(n_samples,)`` that comes in pieces, to the same bits.
@@ -89,7 +88,8 @@ class Deemphasis(nn.Module):
                 parts.append(piece.new_zeros(self._n_dropped))
             held = torch.cat([held, piece])
             n_ready = held.shape[-1] if is_last else held.shape[-1] // size * size
-            for block in torch.split(held[:n_ready], size):
+            for start in range(0, n_ready, size):
+                block = held[start : min(start + size, n_ready)]
                 n_samples = block.shape[-1]
                 filled = nn.functional.pad(block.to(torch.float64), (0, size - n_samples))
                 undone, before = powers.undo(filled, before)
@@ -125,7 +125,7 @@ class _Powers(NamedTuple):
         # The coefficient as it was when samples of this dtype were multiplied with it.
         p = torch.tensor(coefficient, dtype=like.dtype, device=like.device).to(torch.float64)
         onward = p ** torch.arange(_LENGTH + 1, device=like.device)
-        across = onward[-1] ** torch.arange(_ROWS + 1, device=like.device)
+        across = p ** (_LENGTH * torch.arange(_ROWS + 1, device=like.device))
         return cls(_triangle(onward[:-1]), _triangle(across[:-1]), onward[1:], across[1:])
 
     def undo(self, block: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:

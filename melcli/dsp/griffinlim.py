@@ -37,17 +37,17 @@ import torch
 from torch import Tensor, nn
 
 from melcli import frames
-from melcli.dsp.packing import Piece, pack
+from melcli.dsp.packing import Packed, Piece, pack, place
 from melcli.dsp.stft import Spectrum
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from melcli.config import MelConfig
 
 _BLOCKS: Final = {"cpu": 1 << 18, "cuda": 1 << 24}
-"""Samples in a block of frames: a tenth of its time are calls, and a GPU is busy."""
+"""Samples in a block of frames: smaller ones fit a cache better, and make more calls."""
 _STRETCH: Final = 8192
 """Frames of a long item that are computed at once, or more: minutes, and 17 MB at n_fft 1024."""
 _DRAWN: Final = 64
@@ -297,6 +297,10 @@ def _first_sample(config: MelConfig, n_samples: int, frame: int) -> int:
 class _Search:
     """One stretch on its way from magnitudes to samples.
 
+    Where gradients are wanted, nothing is overwritten, and all frames are one block. Elsewhere
+    rooms, and views of them, are made once: to be given new ones in every iteration would take a
+    tenth of the time.
+
     Args:
         of: What searches.
         spectra: ``(n_frames, n_freqs)``.
@@ -307,32 +311,39 @@ class _Search:
     def __init__(
         self, of: GriffinLim, spectra: Tensor, stretch: _Stretch, start: Tensor | None = None
     ) -> None:
-        self._of, self._stretch = of, stretch
-        magnitudes = _magnitudes(spectra, of.config.spec.power)
+        self._of, self._stretch, self._config = of, stretch, of.config
         gives_grad = spectra.requires_grad or (start is not None and start.requires_grad)
         self._needs_grad = torch.is_grad_enabled() and gives_grad
-        n_rows = stretch.n_frames if self._needs_grad else of.block_rows
-        self._blocks = torch.split(magnitudes, n_rows)
-        self._workspace = magnitudes.new_empty(n_rows, of.config.span)
+        self._n_rows = stretch.n_frames if self._needs_grad else of.block_rows
+        magnitudes = _magnitudes(spectra, of.config.spec.power)
+        self._magnitudes = torch.split(magnitudes, self._n_rows)
         self._start = self._drawn() if start is None else self._given(start)
+        self._windowed = magnitudes.new_empty(self._n_rows, of.config.span)
+        self._padded: Packed | None = None
+        self._rows: Sequence[Tensor] = []
+        self._hops: Tensor | None = None
+        self._places: Iterable[Iterable[Tensor]] = []
         squares = of.spectrum.window.to(magnitudes.dtype).square()
-        energy = self._overlapped([squares.expand(stretch.n_frames, -1)])
+        energy = self._overlapped(squares.expand(len(m), -1) for m in self._magnitudes)
         self._gain = 1 / energy.clamp(min=of.least_energy)
 
     def run(self) -> Tensor:
         """The samples, ``(n_samples,)``."""
         beyond = self._of.momentum / (1 + self._of.momentum)
-        waveform, before = self._heard(self._start), None
+        waveform = self._heard(self._start)
+        before = torch.zeros_like(waveform)
         for _ in range(self._of.n_iter):
             # Two roundings, never a fused multiply-add: the same bits wherever a sample lies.
-            ahead = waveform if before is None else waveform - before * beyond
-            before, waveform = waveform, self._heard(self._seen(ahead))
+            if self._needs_grad:
+                before, waveform = waveform, self._heard(self._seen(waveform - before * beyond))
+            else:
+                ahead = before.mul_(-beyond).add_(waveform)
+                before, waveform = waveform, self._heard(self._seen(ahead), room=ahead)
         return waveform
 
     def _given(self, start: Tensor) -> Iterator[Tensor]:
-        for magnitudes, factors in zip(
-            self._blocks, torch.split(start, len(self._blocks[0])), strict=True
-        ):
+        starts = torch.split(start, self._n_rows)
+        for magnitudes, factors in zip(self._magnitudes, starts, strict=True):
             if factors.is_complex():
                 yield magnitudes * factors.to(magnitudes.dtype.to_complex())
             else:
@@ -340,7 +351,7 @@ class _Search:
 
     def _drawn(self) -> Iterator[Tensor]:
         first, seed = self._stretch.first, self._of.seed
-        for magnitudes in self._blocks:
+        for magnitudes in self._magnitudes:
             if seed is None:
                 yield magnitudes.to(magnitudes.dtype.to_complex())
             else:
@@ -352,11 +363,12 @@ class _Search:
         """The spectra of a waveform's frames, given the magnitudes, block by block."""
         stretch = self._stretch
         piece = Piece(waveform, stretch.left, stretch.right, stretch.n_frames)
-        rows = pack(self._of.config, [piece], 1, waveform.device).frames
-        for block, magnitudes in zip(
-            torch.split(rows, len(self._blocks[0])), self._blocks, strict=True
-        ):
-            yield self._rephased(block, magnitudes)
+        if self._padded is None or self._needs_grad:
+            self._padded = pack(self._config, [piece], 1, waveform.device)
+            self._rows = torch.split(self._padded.frames, self._n_rows)
+        else:
+            place(self._config, piece, self._padded.buffer)
+        return map(self._rephased, self._rows, self._magnitudes)
 
     def _rephased(self, rows: Tensor, magnitudes: Tensor) -> Tensor:
         spectrum: Tensor
@@ -364,30 +376,44 @@ class _Search:
             spectrum = self._of.spectrum(rows)
             # Nothing has the sign 0, and the slope 0.
             return magnitudes * torch.sgn(spectrum)
-        spectrum = self._of.spectrum.forward(rows, self._workspace[: len(rows)])
+        spectrum = self._of.spectrum.forward(rows, self._windowed[: len(rows)])
         squares = torch.view_as_real(spectrum).square()
         energy = squares[..., 0] + squares[..., 1]
         return spectrum.mul_(energy.add_(_TINY).rsqrt_().mul_(magnitudes))
 
-    def _heard(self, spectra: Iterable[Tensor]) -> Tensor:
+    def _heard(self, spectra: Iterable[Tensor], room: Tensor | None = None) -> Tensor:
         """The waveform whose frames are the nearest to those of spectra that come in blocks."""
-        window, n_fft = self._of.spectrum.window, self._of.config.frame.n_fft
+        window, n_fft = self._of.spectrum.window, self._config.frame.n_fft
         heard = (torch.fft.irfft(block, n=n_fft)[:, : len(window)] for block in spectra)
-        return self._overlapped(block.mul_(window) for block in heard) * self._gain
+        summed = self._overlapped(block.mul_(window) for block in heard)
+        return torch.mul(summed, self._gain, out=room)
 
     def _overlapped(self, blocks: Iterable[Tensor]) -> Tensor:
-        """Frames, in blocks of rows, added up where they lie."""
-        stretch, hop = self._stretch, self._of.config.frame.hop_length
-        hops = self._workspace.new_zeros(stretch.n_frames + self._of.overlap, hop)
-        first = 0
-        for block in blocks:
-            # Part k of every frame is as wide as a hop and lies k hops further on.
-            for k, part in enumerate(torch.split(block, hop, dim=1)):
-                hops[first + k : first + k + len(block), : part.shape[1]].add_(part)
-            first += len(block)
-        samples = hops.view(-1)[stretch.left :][: stretch.n_samples]
+        """Frames that come in blocks, added up where they lie."""
+        stretch, hop = self._stretch, self._config.frame.hop_length
+        if self._hops is None or self._needs_grad:
+            n_hops = stretch.n_frames + self._of.overlap
+            self._hops = self._windowed.new_zeros(n_hops, hop)
+            self._places = self._places_in(self._hops)
+            if not self._needs_grad:
+                self._places = [list(places) for places in self._places]
+        else:
+            self._hops.zero_()
+        for block, places in zip(blocks, self._places, strict=True):
+            for room, part in zip(places, torch.split(block, hop, dim=1), strict=True):
+                room.add_(part)
+        samples = self._hops.view(-1)[stretch.left :][: stretch.n_samples]
         missing = stretch.n_samples - len(samples)
         return nn.functional.pad(samples, (0, missing)) if missing else samples
+
+    def _places_in(self, hops: Tensor) -> Iterator[Iterable[Tensor]]:
+        """For each block where its frames go: the kth hop of each frame lies k rows further on."""
+        hop, first = hops.shape[1], 0
+        widths = [min(hop, self._config.span - k) for k in range(0, self._config.span, hop)]
+        for magnitudes in self._magnitudes:
+            begin, end = first, first + len(magnitudes)
+            yield (hops[begin + k : end + k, :width] for k, width in enumerate(widths))
+            first = end
 
 
 def _check_start(start: Tensor | None, spectra: Tensor) -> None:

@@ -152,7 +152,7 @@ def pack(
     total = _ceil_div(first_rows[-1] + pieces[-1].n_frames, block_rows) * block_rows
     buffer = _room(pieces, (total - 1) * hop + span, device)
     for piece, first in zip(pieces, first_rows, strict=True):
-        _place(config, piece, buffer[first * hop :])
+        place(config, piece, buffer[first * hop :])
     buffer = buffer.to(device, non_blocking=True)
     if buffer.dtype == torch.int16:
         buffer = buffer * INT16_SCALE
@@ -171,7 +171,7 @@ def _room(pieces: Sequence[Piece], length: int, device: torch.device) -> Tensor:
     return torch.zeros(length, dtype=dtype, device=samples[0].device, pin_memory=is_staged)
 
 
-def _place(config: MelConfig, piece: Piece, room: Tensor) -> None:
+def place(config: MelConfig, piece: Piece, room: Tensor) -> None:
     """Write samples and their edges to the start of ``room``."""
     samples, left, right = piece.samples, piece.left, piece.right
     n = samples.shape[-1]
@@ -183,7 +183,7 @@ def _place(config: MelConfig, piece: Piece, room: Tensor) -> None:
     else:
         left_edge, right_edge = left, max(0, right)
     if max(left_edge, right_edge) + skip > n:
-        extended = _to_and_fro(samples, left_edge, right_edge)
+        extended = _to_and_fro(samples, left_edge, right_edge)[: left + used + right_edge]
         _put(room[: extended.shape[-1]], extended)
         return
     _put(room[left : left + used], samples[:used])
