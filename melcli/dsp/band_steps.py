@@ -32,6 +32,10 @@ class Step(ABC):
         """``m - A x``, ``(n_mels, n_rows)``."""
 
     @abstractmethod
+    def spread(self, bands: Tensor) -> Tensor:
+        """``A^T u``: what each bin gets of its bands, ``(n_freqs, n_rows)``."""
+
+    @abstractmethod
     def growth(self, spectra: Tensor, missing: Tensor, room: Tensor) -> Tensor:
         """``clamp(1 + A^T u, low)`` with ``H u = r``, ``(n_freqs, n_rows)``; spoils ``missing``."""
 
@@ -50,6 +54,10 @@ class DenseStep(Step):
         """A product with the whole bank."""
         return mels - self._weights @ spectra
 
+    def spread(self, bands: Tensor) -> Tensor:
+        """Likewise."""
+        return self._weights.T @ bands
+
     def growth(self, spectra: Tensor, missing: Tensor, room: Tensor) -> Tensor:  # noqa: ARG002
         """A system for each row, solved as it is."""
         weights = self._weights
@@ -57,8 +65,7 @@ class DenseStep(Step):
         diagonals = torch.diagonal(matrices, dim1=1, dim2=2)
         firm = torch.diag_embed(_firm(diagonals) - diagonals)
         u = torch.linalg.solve(matrices + firm, missing.T)
-        growth: Tensor = 1.0 + (u @ weights).T
-        return growth.clamp(min=LOW)
+        return (1.0 + self.spread(u.T)).clamp(min=LOW)
 
 
 class TridiagonalStep(Step):
@@ -102,9 +109,12 @@ class TridiagonalStep(Step):
     def growth(self, spectra: Tensor, missing: Tensor, room: Tensor) -> Tensor:  # noqa: ARG002
         """A tridiagonal system for each row, all of them solved at once."""
         _solve_tridiagonal(_firm(self._of_bands(room, 1)), self._of_bands(room, 2), missing)
-        growth = torch.index_select(missing, 0, self._first).mul_(self._of_first)
-        growth.addcmul_(torch.index_select(missing, 0, self._second), self._of_second)
-        return growth.add_(1.0).clamp_(min=LOW)
+        return self.spread(missing).add_(1.0).clamp_(min=LOW)
+
+    def spread(self, bands: Tensor) -> Tensor:
+        """From two bands at most."""
+        bins = torch.index_select(bands, 0, self._first).mul_(self._of_first)
+        return bins.addcmul_(torch.index_select(bands, 0, self._second), self._of_second)
 
 
 def _grouped(weights: Tensor, size: int) -> Iterator[tuple[int, int, Tensor]]:

@@ -125,9 +125,7 @@ class BandInversion(nn.Module):
 
     weights: Tensor
     sums: Tensor
-    mean: Tensor
-    belongs: Tensor
-    is_unreached: Tensor
+    of_bins: Tensor
 
     def __init__(self, bank: Tensor, tolerance: float = TOLERANCE) -> None:
         super().__init__()
@@ -144,9 +142,7 @@ class BandInversion(nn.Module):
         for name, tensor in {
             "weights": weights,
             "sums": sums,
-            "mean": (weights / torch.where(of_bins > 0, of_bins, 1.0)).T,
-            "belongs": (weights > 0).T.to(torch.float64),
-            "is_unreached": (of_bins == 0)[:, None],
+            "of_bins": torch.where(of_bins > 0, of_bins, torch.inf)[:, None],
         }.items():
             self.register_buffer(name, tensor.contiguous(), persistent=False)
         self._steps: dict[torch.dtype, Step] = {}
@@ -171,16 +167,19 @@ class BandInversion(nn.Module):
                 found = _Search(self, mels / level, dtype).run()
         return found._replace(spectra=(found.spectra * level).to(dtype))
 
-    def smooth(self, mels: Tensor) -> Tensor:
+    def smooth(self, mels: Tensor, step: Step) -> Tensor:
         """The spectra to start from, ``(n_freqs, n_rows)``, of mels ``(n_mels, n_rows)``.
 
         They are nothing where a band of a bin is silent: then it can only be.
         """
         # The geometric mean takes a fifth fewer steps than the arithmetic, to as natural an end.
+        of_bins = self.of_bins.to(mels.dtype)
+        spectra = (step.spread(mels.clamp(min=_TINY).log()) / of_bins).exp()
         is_silent = mels <= _TINY
-        spectra = (self.mean @ mels.clamp(min=_TINY).log()).exp()
-        touches_silence = self.belongs @ is_silent.to(torch.float64) > 0
-        return torch.where(touches_silence | self.is_unreached, 0.0, spectra)
+        spectra = torch.where(of_bins == torch.inf, 0.0, spectra)
+        if not bool(is_silent.any()):
+            return spectra
+        return torch.where(step.spread(is_silent.to(mels.dtype)) > 0, 0.0, spectra)
 
     def step(self, dtype: torch.dtype) -> Step:
         """What makes a step, in one precision."""
@@ -230,7 +229,8 @@ class BandInversion(nn.Module):
         What no spectrum has this mel of is descended to as ever, with the gradient of the search.
         """
         mels = mels.T
-        step, spectra = DenseStep(self.weights), self.smooth(mels)
+        step = DenseStep(self.weights)
+        spectra = self.smooth(mels, step)
         n_steps = torch.zeros(mels.shape[1], dtype=torch.int64, device=mels.device)
         for _ in range(_SURE_STEPS + _PATIENCE):
             missing = mels - self.weights @ spectra
@@ -306,7 +306,8 @@ class _Search:
         """Put the smooth spectrum of each row where its answer will be."""
         for first, block in _blocks(self._mels, len(self._row)):
             n = min(len(block), len(self._mels) - first)
-            self._spectra[first : first + n] = self._of.smooth(block.T).T[:n]
+            mels = block.T.to(self._dtype).contiguous()
+            self._spectra[first : first + n] = self._of.smooth(mels, self._step).T[:n]
 
     def _seat(self, free: Tensor, waiting: int) -> int:
         """Give free places to rows that wait, or to nobody; the first that still waits."""
