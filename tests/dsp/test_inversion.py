@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from melcli.config.fields import FilterNorm, MelScale
 
 TOLERANCE = 1e-5
+EXAMPLES = Path(__file__).parents[2] / "examples" / "audio"
 
 
 def bank(
@@ -227,3 +230,22 @@ def test_gradients_of_the_pseudo_inverse() -> None:
     mels = (spectra(3, 33, 1, 1.0) @ weights.T).requires_grad_()
     invert = PseudoInversion(weights)
     assert torch.autograd.gradcheck(lambda m: invert(m).spectra, (mels,))
+
+
+@pytest.mark.parametrize("name", ["speech/vowels.wav", "speech/telephone.wav", "music/plucked.wav"])
+@pytest.mark.parametrize("shape", ["1024/80 slaney", "2048/128 htk"])
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_recordings(name: str, shape: str, power: float) -> None:
+    """Speech and music have the mel of every frame to the tolerance, loud and quiet alike."""
+    weights, n_fft = BANKS[shape], int(shape.partition("/")[0])
+    samples, _ = soundfile.read(EXAMPLES / name, dtype="float32", always_2d=True)
+    window = torch.hann_window(n_fft)
+    waveform = torch.from_numpy(samples[:, 0].copy())
+    stft = torch.stft(waveform, n_fft, n_fft // 4, window=window, return_complex=True)
+    true = stft.abs().double().pow(power).T
+    invert = BandInversion(weights)
+    for scale in (1.0, 1e-3, 1e-6):
+        mels = (true * scale**power @ weights.T).to(torch.float32)
+        found = invert(mels)
+        assert (residual(weights, found.spectra.double(), mels.double()) <= 1.1 * TOLERANCE).all()
+        assert (found.n_steps <= 20).all()
