@@ -12,9 +12,11 @@ import click
 
 from melcli.cli.funnel import say, stoppable
 from melcli.cli.options import (
+    Normalizing,
     Telling,
     input_options,
     mel_config_options,
+    normalized_options,
     run_options,
     spectra_options,
     telling_options,
@@ -27,13 +29,12 @@ if TYPE_CHECKING:
     from melcli.config import AudioConfig, InvertConfig, MelConfig, OutputConfig, RunConfig
     from melcli.config.invert import Method
     from melcli.pipeline.plan import Selection
+    from melcli.statistics.normalize import Normalization
 
 
 @click.command()
 @input_options
-@click.option(
-    "-o", "--output", required=True, metavar="OUT", help="An .h5, a folder (with /), or -."
-)
+@click.option("-o", "--output", metavar="OUT", help="An .h5 file, a folder (ending in /), or -.")
 @mel_config_options
 @click.option(
     "--method",
@@ -60,17 +61,21 @@ if TYPE_CHECKING:
 )
 @click.option("--momentum", type=float, metavar="M", help="Of Griffin-Lim, below 1; 0.99.")
 @click.option("--seed", type=int, metavar="N", help="Of the phases that it starts from; 0.")
+@normalized_options
 @spectra_options
 @run_options
+@click.option("--dry-run", is_flag=True, help="Read no mel, and say what would be done.")
 @telling_options
 def invert(
     selection: Selection,
-    output: str,
+    output: str | None,
     config: MelConfig | None,
     out: OutputConfig,
     run: RunConfig,
     telling: Telling,
+    normalizing: Normalizing,
     *,
+    dry_run: bool,
     method: Method,
     tolerance: float,
     max_residual: float | None,
@@ -88,8 +93,9 @@ def invert(
         melcli extract a.wav -o - -c whisper-80 | melcli invert - -o - -c whisper-80 > spectrum.npy
 
     INPUTS is an output of extract, which knows its front end; or .npy files and folders of them,
-    or - for one on standard input, with the --config that made them. What the front end did behind
-    its filterbank is undone: scaler, scaling, log. What was clipped stays clipped, and is counted.
+    or - for one on standard input, with the --config that made them, and the --scaler if there was
+    one. What the front end did behind its filterbank is undone: scaler, scaling, log. What was
+    clipped stays clipped, and is counted.
 
     A mel has fewer numbers than a spectrum: OUT holds one that is never negative, has this mel to
     the tolerance, and is as smooth as it can be; and for each item how far off its mel is.
@@ -105,11 +111,21 @@ def invert(
 
     how = InvertConfig(method=method, tolerance=tolerance, max_residual=max_residual)
     audio = _audio_config(sounding, has_audio=has_audio)
-    telling.check_streams(output)
+    telling.check_streams(output, dry_run=dry_run)
+    scaler = None if config is None else normalizing.load(config, quiet=telling.quiet)
+    if normalizing.scaler is not None and config is None:
+        raise click.UsageError(
+            "--scaler is for .npy files, with a --config; an output has its own."
+        )
+    if dry_run:
+        _dry_run(selection, config, audio, scaler, as_json=telling.as_json)
+        return
+    if output is None:
+        raise click.UsageError("Missing option '-o': an .h5 file, a folder, or -.")
     keep_stdout_clean()
     with stoppable() as at_stop:
         if output == "-":
-            _to_stdout(selection, config, how, audio, out, run)
+            _to_stdout(selection, config, how, audio, out, run, scaler)
             return
         with large_imports():
             from melcli import store
@@ -127,6 +143,7 @@ def invert(
                 config,
                 how=how,
                 audio=audio,
+                scaler=scaler,
                 out=out,
                 run=run,
                 listener=progress,
@@ -156,6 +173,21 @@ def _audio_config(sounding: dict[str, Any], *, has_audio: bool) -> AudioConfig |
     return AudioConfig(**given) if has_audio else None
 
 
+def _dry_run(
+    selection: Selection,
+    config: MelConfig | None,
+    audio: AudioConfig | None,
+    scaler: Normalization | None,
+    *,
+    as_json: bool,
+) -> None:
+    with large_imports():
+        from melcli.pipeline.invert import foresee
+
+    found = foresee(selection, config, audio, scaler)
+    click.echo(json.dumps(found.to_record()) if as_json else str(found))
+
+
 def _to_stdout(
     selection: Selection,
     config: MelConfig | None,
@@ -163,6 +195,7 @@ def _to_stdout(
     audio: AudioConfig | None,
     out: OutputConfig,
     run: RunConfig,
+    scaler: Normalization | None,
 ) -> None:
     if sys.stdout.isatty():
         raise UsageError(
@@ -173,4 +206,4 @@ def _to_stdout(
     with large_imports():
         from melcli.pipeline.invert import invert_to_stream
 
-    invert_to_stream(selection, sys.stdout.buffer, config, how, audio, out, run)
+    invert_to_stream(selection, sys.stdout.buffer, config, how, audio, out, run, scaler)

@@ -267,12 +267,20 @@ def _old_output_options(command: Command) -> Command:
 
 def normalize_options(command: Command) -> Command:
     """What rows are normalised by; the command gets a ``normalizing``."""
+    return _normalize_options(command, "Normalise by the statistics of melcli fit-scaler.")
 
+
+def normalized_options(command: Command) -> Command:
+    """What rows were normalised by, likewise."""
+    return _normalize_options(command, "What .npy files were normalised by: it is undone.")
+
+
+def _normalize_options(command: Command, told: str) -> Command:
     @click.option(
         "--scaler",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Normalise by the statistics of melcli fit-scaler.",
+        help=told,
     )
     @click.option(
         "--normalize",

@@ -22,6 +22,7 @@ from melcli.config import MelConfig
 from melcli.dsp.rows import Rows
 from melcli.errors import FeatureError, NoInputError, StoreError, UsageError
 from melcli.pipeline.plan import Plan, make_plan
+from melcli.pipeline.run import scaler_settings
 from melcli.store.compare import check_holds_mels, config_differences
 from melcli.store.npy import Names
 from melcli.store.records import Done, Item
@@ -211,15 +212,20 @@ class FileFeatures(Features):
     Args:
         selection: Files, folders of them, or ``-``.
         config: The front end that they are of.
+        scaler: What they were normalised by.
 
     Raises:
         NoInputError: There is none.
         UsageError: Two have one id.
     """
 
-    def __init__(self, selection: Selection, config: MelConfig) -> None:
-        self.config = config
+    def __init__(
+        self, selection: Selection, config: MelConfig, scaler: Normalization | None = None
+    ) -> None:
+        self.config, self.scaler = config, scaler
         self.settings = {"channels": str(config.wave.channels), "long": "any length"}
+        if scaler is not None:
+            self.settings |= scaler_settings(scaler)
         self.plan = make_plan(replace(selection, extensions=NPY))
         self.plan.expansion = config.n_freqs / config.mel.n_mels
         self._stdin: IO[bytes] | None = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from melcli.pipeline.device import choose_device, set_for_a_run
 from melcli.pipeline.features import FileFeatures, OutputFeatures
 from melcli.pipeline.inverting import InvertingWorker
 from melcli.pipeline.outputs import Means, fill, kept_bytes, write_npy
-from melcli.pipeline.report import Listener, Report, Silence
+from melcli.pipeline.report import Listener, Report, Silence, plural, size
 from melcli.pipeline.room import Room
-from melcli.pipeline.run import as_selection, make_header
+from melcli.pipeline.run import as_normalization, as_selection, make_header
 from melcli.pipeline.sounding import audio_losses
 from melcli.pipeline.stretches import is_output
 from melcli.pipeline.target import output_path
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from melcli.pipeline.books import Books
     from melcli.pipeline.features import Features
     from melcli.pipeline.plan import Selection
+    from melcli.scaler.module import Scaler
+    from melcli.statistics.normalize import Normalization
     from melcli.store.records import Header
 
 _HELD = 4.0
@@ -51,6 +53,7 @@ def invert(
     *,
     how: InvertConfig | None = None,
     audio: AudioConfig | None = None,
+    scaler: Scaler | Normalization | None = None,
     out: OutputConfig | None = None,
     run: RunConfig | None = None,
     listener: Listener | None = None,
@@ -69,6 +72,7 @@ def invert(
         config: The front end, its name, or the path of its file. An output knows its own.
         how: The method, and how good it must be.
         audio: Go on to waveforms, by Griffin and Lim's iterations, and write a file of each.
+        scaler: What ``.npy`` files were normalised by. An output carries its own.
         out: What the output holds, and what becomes of one that is there.
         run: How the run goes about it; changes no byte of the output.
         listener: Hears of every input.
@@ -89,13 +93,13 @@ def invert(
     listener, path = listener or Silence(), output_path(output)
     if audio is not None and store.is_hdf5(path):
         raise UsageError("holds no waveforms", path, f"a folder: {path.with_suffix('')}/")
-    with contextlib.closing(find_features(as_selection(inputs), config)) as features:
+    with contextlib.closing(find_features(as_selection(inputs), config, scaler)) as features:
         report = Report(str(output), features.config.name or "a config of your own")
         report.inputs, plan = len(features.plan), features.plan
         report.input_bytes, report.ignored = plan.total_bytes(), plan.ignored
         report.former_notes, report.has_files = features.notes, audio is not None
         losses = audio_losses(features.config) if audio else []
-        for doubt in [*doubts(features.config), *losses]:
+        for doubt in [*_doubts(features.config), *losses]:
             report.warnings.append(doubt)
             listener.warned(doubt)  # before the work, which may not be worth it then
         device = choose_device(run.device)
@@ -116,6 +120,7 @@ def invert_to_stream(
     audio: AudioConfig | None,
     out: OutputConfig,
     run: RunConfig,
+    scaler: Normalization | None = None,
 ) -> None:
     """Write the spectrum of one mel as ``.npy``, in the layout of its front end, or its waveform.
 
@@ -125,7 +130,8 @@ def invert_to_stream(
     """
     several = "an .h5 file or a folder holds more"
     device = choose_device(run.device)
-    with contextlib.closing(find_features(selection, config)) as features, set_for_a_run():
+    found = find_features(selection, config, scaler)
+    with contextlib.closing(found) as features, set_for_a_run():
         if len(features.plan) != 1:
             raise UsageError(
                 f"standard output takes one input, not {len(features.plan)}", None, several
@@ -148,11 +154,61 @@ def invert_to_stream(
     write_npy(stream, rows, out.dtype, rows_last=is_turned)
 
 
-def find_features(selection: Selection, config: MelConfig | str | None) -> Features:
+@dataclass(frozen=True)
+class Foreseen:
+    """What a run would do.
+
+    Args:
+        n_inputs: There are.
+        n_bytes: Of their spectra, about, as float32.
+        config: The name of the front end.
+        warnings: What is not to be had.
+    """
+
+    n_inputs: int
+    n_bytes: int
+    config: str
+    warnings: list[str]
+
+    def to_record(self) -> dict[str, Any]:
+        """For ``--json``: plain values only."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        told = f"{plural(self.n_inputs, 'input')} of {self.config}, {size(self.n_bytes)} of spectra"
+        return "\n".join([told, *(f"warning: {warning}" for warning in self.warnings)])
+
+
+def foresee(
+    selection: Selection,
+    config: MelConfig | str | None,
+    audio: AudioConfig | None,
+    scaler: Normalization | None = None,
+) -> Foreseen:
+    """Tell what `invert` would do, without reading any mel.
+
+    Raises:
+        ConfigError: The front end cannot be undone.
+    """
+    with contextlib.closing(find_features(selection, config, scaler)) as features:
+        plan = features.plan
+        n_bytes = sum(plan.decoded_bytes(index) for index in range(len(plan)))
+        warnings = _doubts(features.config) + (audio_losses(features.config) if audio else [])
+        name = features.config.name or "a config of your own"
+        return Foreseen(len(plan), n_bytes, name, warnings)
+
+
+def find_features(
+    selection: Selection,
+    config: MelConfig | str | None,
+    scaler: Scaler | Normalization | None = None,
+) -> Features:
     """Whatever holds mels.
 
     Raises:
-        UsageError: Nobody says which front end they are of; or an output among other inputs.
+        UsageError: Nobody says which front end they are of; an output among other inputs; or a
+            scaler for one, which carries its own.
+        ScalerError: The scaler is not fitted, or is of another front end.
     """
     given = presets.load(config).config if isinstance(config, str) else config
     outputs = [path for path in map(Path, selection.paths) if is_output(path)]
@@ -160,6 +216,8 @@ def find_features(selection: Selection, config: MelConfig | str | None) -> Featu
         raise UsageError(
             "is an output, and there are other inputs", outputs[0], "invert each by itself"
         )
+    if outputs and scaler is not None:
+        raise UsageError("carries its own scaler, if it has one", outputs[0], "leave out --scaler")
     if outputs:
         return OutputFeatures(outputs[0], selection, given)
     for path in map(Path, selection.paths):
@@ -171,10 +229,10 @@ def find_features(selection: Selection, config: MelConfig | str | None) -> Featu
             str(selection.paths[0]) if selection.paths else selection.files_from,
             "--config NAME: melcli configs list shows them",
         )
-    return FileFeatures(selection, given)
+    return FileFeatures(selection, given, as_normalization(scaler, given))
 
 
-def doubts(config: MelConfig) -> list[str]:
+def _doubts(config: MelConfig) -> list[str]:
     """What is not to be had of any mel of a front end, however it is inverted."""
     return [*MelUndo(config).losses, *filterbank_faults(config)]
 

@@ -117,6 +117,8 @@ def test_bad_input_on_a_pipe(cli: Cli) -> None:
     ("args", "exit_code", "words"),
     [
         (["mels.h5"], 2, "Missing option '-o'"),
+        (["mels.h5", "-o", "s.h5", "--scaler", "x.npz"], 2, "--scaler is for .npy files"),
+        (["mels.h5", "--dry-run", "--report", "r"], 2, "--dry-run makes no --report"),
         (["-o", "s.h5"], 2, "Missing argument"),
         (["mels.h5", "-o", "s.wav"], 2, "neither an .h5 file nor a folder"),
         (["mels.h5", "-o", "s.h5", "--audio"], 2, "holds no waveforms"),
@@ -195,3 +197,34 @@ def test_killed_on_a_run(cli: Cli, corpus: Corpus) -> None:
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "the same command goes on" in stderr.decode()
+
+
+def test_dry_run(cli: Cli, mels: str) -> None:
+    """What would be done, before anything is."""
+    result = cli("invert", mels, "--dry-run")
+    assert result.exit_code == 0
+    assert result.text.startswith(f"6 inputs of {CONFIG}, ")
+    record = json.loads(cli("invert", mels, "-o", "s.h5", "--dry-run", "--json").stdout)
+    with melcli.open(mels) as output:
+        n_rows = int(output.reader.items["stop"][-1])
+    assert record["n_inputs"] == 6
+    assert record["n_bytes"] == pytest.approx(n_rows * 513 * 4, rel=0.01)
+    assert not Path("s.h5").exists()
+
+
+def test_scaler_of_files(cli: Cli, mels: str) -> None:
+    """Files that were normalised come back with the scaler that did it, and with no other."""
+    cli("fit-scaler", mels, "-o", "s.npz")
+    cli("extract", "corpus", "-o", "normal/", "-c", CONFIG, "--scaler", "s.npz")
+    cli("extract", "corpus", "-o", "plain/", "-c", CONFIG)
+    for folder in ("normal", "plain"):
+        (Path(folder) / "melcli.toml").unlink()
+        (Path(folder) / "melcli.jsonl").unlink()
+    args = ["-c", CONFIG, "--scaler", "s.npz"]
+    assert cli("invert", "normal", "-o", "a/", *args).exit_code == 0
+    assert cli("invert", "plain", "-o", "b/", "-c", CONFIG).exit_code == 0
+    one, other = np.load("a/b.npy"), np.load("b/b.npy")
+    assert np.linalg.norm(one - other) <= 1e-3 * np.linalg.norm(other)
+    refused = cli("invert", "normal", "-o", "c/", "-c", "whisper-80", "--scaler", "s.npz")
+    assert refused.exit_code == 4
+    assert "another front end" in refused.stderr
