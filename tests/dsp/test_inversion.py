@@ -249,3 +249,17 @@ def test_recordings(name: str, shape: str, power: float) -> None:
         found = invert(mels)
         assert (residual(weights, found.spectra.double(), mels.double()) <= 1.1 * TOLERANCE).all()
         assert (found.n_steps <= 20).all()
+
+
+def test_devices(device: str) -> None:
+    """Wherever it is computed, each mel is met and the spectrum is the same to rounding."""
+    weights = BANKS["1024/80 slaney"]
+    mels = spectra(700, 513, 9, 2.0) @ weights.T
+    mels[5] = torch.rand(80, generator=torch.Generator().manual_seed(2)).double()
+    here = BandInversion(weights)(mels)
+    there = BandInversion(weights).to(device)(mels.to(device))
+    assert there.spectra.device.type == device
+    known = residual(weights, there.spectra.cpu(), mels)
+    assert torch.allclose(known, here.residuals, atol=2 * TOLERANCE, rtol=0.02)
+    clamped = PseudoInversion(weights).to(device)(mels.to(device)).spectra.cpu()
+    assert torch.allclose(clamped, PseudoInversion(weights)(mels).spectra, rtol=1e-6)
