@@ -146,8 +146,9 @@ class StackFrames(RowStage):
         return stacks.transpose(1, 2).flatten(1)
 
     def n_undone(self, n_rows: int) -> int:
-        """Frames up to the end of the last stack."""
-        return max(0, (n_rows - 1) * self.stride - self.before + self.stack) if n_rows else 0
+        """Frames up to the end of the last stack, but for those that are sure to be repeats."""
+        last = (n_rows - 1) * self.stride - self.before + self.stack if n_rows else 0
+        return max(0, min(last, n_rows * self.stride) if self.padding == "lfr" else last)
 
     def undone(self, rows: Rows, n_rows: int) -> Rows:
         """Each frame from the last stack that begins with it or before."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from melcli import frames, presets
 from melcli.config import Frame, Log, Mel, MelConfig, Out, Scale, Wave
 from melcli.dsp.frontend import FrontEnd
-from melcli.dsp.rows import Rows
+from melcli.dsp.rows import Patches, Rows, StackFrames
 from melcli.dsp.undo import MelUndo
 from melcli.errors import ConfigError
 from melcli.statistics.fitted import Statistics
@@ -115,6 +115,16 @@ def test_the_range_of_an_item() -> None:
     assert torch.allclose(mels, 10.0 ** logs.double(), rtol=1e-5)
 
 
+def reached(undo: MelUndo, n_frames: int) -> int:
+    """Of so many frames, how many are the recording's where stacks and patches are cut."""
+    n_rows = n_frames
+    for stage in undo._row_stages:
+        if isinstance(stage, StackFrames | Patches):
+            break
+        n_rows = min(n_rows, stage.n_rows(n_rows))
+    return n_rows
+
+
 @given(
     n_frames=st.integers(1, 60),
     stack=st.integers(1, 5),
@@ -166,12 +176,13 @@ def test_frames_come_back(
         n_found = undo.n_frames(len(made), expected)
         found = undo.frames(Rows.of(made), n_found).all() if n_found else known[:0]
         assert len(found) == n_found
-        n_true = min(n_found, n_frames, fix or n_found)
+        n_true = min(n_found, reached(undo, n_frames))
         if expected is not None:
             assert n_found <= n_frames
             assert undo.is_cut(expected) == (n_found < n_frames)
         assert torch.equal(found[:n_true], known[:n_true])
-    if not (fix or patch[0] or multiple[0]) and lfr:
+    ends_with_the_last = lfr and stack - (stack - 1) // 2 >= stride
+    if ends_with_the_last and not (fix or patch[0] or multiple[0]):
         assert undo.n_frames(len(made), n_frames) == n_frames
     read = undo.frames(Rows.of(made), undo.n_frames(len(made), n_frames))
     pieces = [read.read(i, i + 1) for i in range(read.n_rows)]
