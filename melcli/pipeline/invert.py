@@ -288,13 +288,15 @@ def _budget(run: RunConfig) -> Budget:
 
 def _room(books: Books, path: Path, header: Header, config: MelConfig) -> Room:
     """The room on the disk, once it is known that there may be enough."""
-    sizes = [(books.plan.size(index), n_bytes) for index, n_bytes in books.todo()]
+    n_sources = n_spectra = 0
+    for index, n_bytes in books.todo():
+        n_sources, n_spectra = n_sources + books.plan.size(index), n_spectra + n_bytes
     share = 0.5 if header.dtype == "float16" else 1.0
     if header.content == "audio":
         share = config.frame.hop_length / config.n_freqs
-    needed = int(share * sum(n_bytes for _, n_bytes in sizes))
+    needed = int(share * n_spectra)
     needed += kept_bytes(books, path, overwrite=header.overwrite)
     is_hdf5 = store.is_hdf5(path)
     finishing = needed * (is_hdf5 and header.settings["store_layout"] == "tree")
     folder = path.parent if is_hdf5 else path
-    return Room(folder, sum(size for size, _ in sizes), needed, finishing)
+    return Room(folder, n_sources, needed, finishing)
