@@ -64,7 +64,8 @@ class _Certifier:
 
     def add(self, mels: Tensor, found: Inverted, n_clipped: Tensor) -> None:
         """Add frames; all calls but the last bring whole blocks."""
-        rows = mels.cpu().numpy()
+        # In float64: the squares of float32 leave its range, at either end.
+        rows = mels.cpu().numpy().astype(np.float64)
         squares = np.einsum("ij,ij->i", rows, rows)  # each row by itself, in its order
         missing = squares * np.square(found.residuals.cpu().numpy())
         for at in range(0, len(squares), _BLOCK):

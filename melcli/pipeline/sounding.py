@@ -79,19 +79,16 @@ class Sounding:
         Raises:
             FeatureError: No waveform has so many frames, or no file such a waveform.
         """
-        lengths, rate = (
-            self._lengths(item, spectra.n_rows, n_samples),
-            self._config.wave.sample_rate,
-        )
+        lengths = self._lengths(item, spectra.n_rows, n_samples)
         spool = RowSpool((1,), self._folder, np.dtype(np.uint8))
         heard = _Heard(self._pieces(spectra, lengths))
         length, rate = lengths.stop - lengths.first, self._config.wave.sample_rate
         is_wav = self._audio.format == "wav"
         for data in wav_bytes(heard, length, rate) if is_wav else flac_bytes(heard, rate):
             spool.append(np.frombuffer(data, np.uint8)[:, None])
-        notes = (
-            (*item.notes, _BEYOND) if heard.n_beyond and _BEYOND not in item.notes else item.notes
-        )
+        notes = item.notes
+        if heard.n_beyond and _BEYOND not in notes:
+            notes = (*notes, _BEYOND)
         made = replace(
             item,
             n_rows=spool.n_rows,
@@ -132,9 +129,8 @@ class Sounding:
             if undo is not None:
                 piece = undo(piece, n_left == 0)
             start, at = at, at + len(piece)
-            yield (
-                piece[max(0, lengths.first - start) : max(0, lengths.stop - start)] / wave.wave_gain
-            )
+            piece = piece[max(0, lengths.first - start) : max(0, lengths.stop - start)]
+            yield piece / wave.wave_gain
 
     def _fed(self, spectra: Tensor) -> Tensor:
         """What the filterbank was fed, without the guard that was added to the power."""

@@ -528,3 +528,20 @@ def test_an_engine_of_its_own(mels: Callable[..., Path], tmp_path: Path) -> None
     np.testing.assert_array_equal(
         rows_of(tmp_path / "s.h5")["b.ogg"], next(iter(rows_of(tmp_path / "t.h5").values()))
     )
+
+
+@pytest.mark.parametrize("level", [1e-30, 1e-22, 1.0, 1e22])
+def test_certificates_at_any_level(level: float, tmp_path: Path) -> None:
+    """A residual is that of the mel, however quiet or loud: squares do not leave their range."""
+    linear = SMALL.updated({"log.log": "none", "log.floor_mode": "none", "log.floor": 0.0})
+    rng = np.random.default_rng(3)
+    mel = (level * np.exp(2.0 * rng.standard_normal((20, 40)))).astype(np.float32)
+    np.save(tmp_path / "x.npy", mel)
+    report = invert(tmp_path / "x.npy", tmp_path / "s.h5", linear, how=InvertConfig(method="pinv"))
+    assert report.failed == 0
+    [spectrum] = rows_of(tmp_path / "s.h5").values()
+    wide = mel.astype(float)
+    known = np.linalg.norm(spectrum.astype(float) @ BANK.T - wide.T) / np.linalg.norm(wide)
+    [(residual, _, _)] = certificates(tmp_path / "s.h5").values()
+    assert residual == pytest.approx(known, rel=1e-3)
+    assert residual > 1e-3
