@@ -103,13 +103,13 @@ def extract(
     if telling.as_json:
         click.echo(json.dumps(books.to_record()))
     if not telling.quiet:
-        _sum_up(books, verbose=telling.verbose)
+        _sum_up(books, progress.warnings, verbose=telling.verbose)
     if books.exit_code:
         sys.exit(books.exit_code)
 
 
-def _sum_up(books: Report, *, verbose: bool) -> None:
-    say(str(books))
+def _sum_up(books: Report, heard: list[str], *, verbose: bool) -> None:
+    say(books.summary(heard))
     if verbose and books.n_workers:
         say(books.where_time_went())
     if not click.get_current_context().meta["melcli.config_chosen"]:

@@ -108,7 +108,7 @@ def fit_scaler(
     if telling.as_json:
         click.echo(json.dumps(_record(fitted)))
     if not telling.quiet:
-        say(str(fitted.report))
+        say(fitted.report.summary(progress.warnings))
         if telling.verbose and fitted.report.n_workers:
             say(fitted.report.where_time_went())
     if fitted.report.exit_code:

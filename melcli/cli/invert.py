@@ -152,7 +152,7 @@ def invert(
     if telling.as_json:
         click.echo(json.dumps(books.to_record()))
     if not telling.quiet:
-        say(str(books))
+        say(books.summary(progress.warnings))
         if telling.verbose and books.n_workers:
             say(books.where_time_went())
     if books.exit_code:

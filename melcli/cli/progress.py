@@ -43,6 +43,8 @@ class Progress:
         self._report: IO[str] | None = None
         self._last_line = time.monotonic()
         self._exit = ExitStack()
+        self.warnings: list[str] = []
+        """That were told."""
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +110,7 @@ class Progress:
         """Tell at once what may need a person."""
         if not self._quiet:
             self._tell(f"warning: {warning}")
+            self.warnings.append(warning)
 
     def _open_report(self, path: str) -> IO[str]:
         # Only now: a command that is refused for its settings leaves an old report alone.

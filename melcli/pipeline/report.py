@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from melcli.pipeline.stopwatch import STEPS, Times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from melcli.pipeline.plan import PlannedInput
     from melcli.store import Outcome
@@ -170,9 +170,17 @@ class Report:
         return self.times.where(self.seconds, self.n_workers)
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return self.summary()
 
-    def _lines(self) -> Iterator[str]:
+    def summary(self, heard: Collection[str] = ()) -> str:
+        """What was done, for people.
+
+        Args:
+            heard: Warnings that were told already, while it went on.
+        """
+        return "\n".join(self._lines(heard))
+
+    def _lines(self, heard: Collection[str]) -> Iterator[str]:
         yield (
             f"{self.done:,} done"
             + (f", {self.already:,} already done" if self.already else "")
@@ -192,7 +200,8 @@ class Report:
                 "hand when it died"
             )
         for warning in self.warnings:
-            yield f"warning: {warning}"
+            if warning not in heard:
+                yield f"warning: {warning}"
         if self.ignored:
             yield "left out: " + ", ".join(
                 f"{count:,} {kind}" for kind, count in self.ignored.most_common(8)

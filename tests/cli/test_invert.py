@@ -228,3 +228,16 @@ def test_scaler_of_files(cli: Cli, mels: str) -> None:
     refused = cli("invert", "normal", "-o", "c/", "-c", "whisper-80", "--scaler", "s.npz")
     assert refused.exit_code == 4
     assert "another front end" in refused.stderr
+
+
+def test_each_warning_once(cli: Cli, corpus: Corpus) -> None:
+    """Before the work, and not again behind it; with --json it is in the record too."""
+    corpus.add("a.wav", 1.0)
+    cli("extract", "corpus", "-o", "m.h5", "-c", "ast-hf")
+    result = cli("invert", "m.h5", "-o", "s.h5")
+    told = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 2
+    assert result.stderr.splitlines()[:2] == told
+    assert len(set(told)) == 2
+    record = json.loads(cli("invert", "m.h5", "-o", "t.h5", "--json").stdout)
+    assert [f"warning: {warning}" for warning in record["warnings"]] == told
