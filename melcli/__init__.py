@@ -5,6 +5,8 @@
     melcli.extract(inputs, output, config)    audio to an output: what the command does
     melcli.fit_scaler(inputs, "train.npz")    the statistics of a dataset
     melcli.Scaler.load("train.npz")           normalises by them: a torch module
+    melcli.MelSpectrogram("whisper-80")       the front end as a torch module
+    melcli.compat                             the same under the names of six other systems
     melcli.invert("mels.h5", "spectra.h5")    mels back to linear spectra
     melcli.InverseMelScale(config)            the same as a torch module
     melcli.GriffinLim(config)                 and waveforms of spectra
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from melcli.dataset.mels import Mels, open  # noqa: A004, melcli.open reads as it should
     from melcli.dsp.griffinlim import GriffinLim
     from melcli.dsp.inverse_mel import InverseMelScale
+    from melcli.dsp.melspectrogram import MelSpectrogram
     from melcli.errors import (
         AudioError,
         ConfigError,
@@ -62,6 +65,7 @@ _HOMES = {
     "InvertConfig": "melcli.config",
     "MelConfig": "melcli.config",
     "MelDataset": "melcli.dataset.examples",
+    "MelSpectrogram": "melcli.dsp.melspectrogram",
     "MelcliError": "melcli.errors",
     "Mels": "melcli.dataset.mels",
     "NoInputError": "melcli.errors",
@@ -95,6 +99,7 @@ __all__ = [
     "InvertConfig",
     "MelConfig",
     "MelDataset",
+    "MelSpectrogram",
     "MelcliError",
     "Mels",
     "NoInputError",
@@ -116,6 +121,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401, a module's names are of any type
+    if name == "compat":
+        return importlib.import_module("melcli.compat")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'melcli' has no attribute {name!r}")

@@ -87,6 +87,22 @@ def framing(config: MelConfig, n_samples: int) -> Framing:
     return Framing(left, (n_frames - 1) * hop + span - left - n_samples, n_frames)
 
 
+def fixed_padding(config: MelConfig) -> tuple[int, int] | None:
+    """Samples added left and right where the rule adds as many to a waveform of any length.
+
+    What fills no frame at the end is left out. None: as many as are needed.
+    """
+    span, hop = config.span, config.frame.hop_length
+    extra, half = config.frame.frame_extra, config.span // 2
+    return {
+        "center": (half, half),
+        "same": ((span - hop) // 2, (span - hop) // 2),
+        "same_ceil": ((span - hop) // 2, span - hop - (span - hop) // 2),
+        "none": (0, -extra),
+        "semi_causal": (half, -extra),
+    }.get(config.frame.pad)
+
+
 def padded_reach(config: MelConfig, n_samples: int) -> int:
     """How many samples from an edge reflected padding looks back, at most."""
     span, hop = config.span, config.frame.hop_length

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,8 +23,9 @@ from melcli.dsp.compression import (
     UtteranceMeanVar,
     UtteranceMinMax,
 )
-from melcli.dsp.mel import MelBands, MelExponent, PowerMelBands, config_filterbank
+from melcli.dsp.mel import LearntBands, MelBands, MelExponent, PowerMelBands, config_filterbank
 from melcli.dsp.packing import INT16_SCALE, Packed, Piece, pack, whole
+from melcli.dsp.precision import computed_as, full_precision, kept_precise, like_input
 from melcli.dsp.rows import (
     FixFrames,
     FramesMultiple,
@@ -32,7 +36,8 @@ from melcli.dsp.rows import (
     StackFrames,
 )
 from melcli.dsp.stage import MeasuredStage, Stage
-from melcli.dsp.stft import Magnitude, RemoveDC, Spectrum
+from melcli.dsp.stft import KernelSpectrum, Magnitude, RemoveDC, Spectrum
+from melcli.dsp.traced import together
 from melcli.dsp.waveform import (
     ClipWaveform,
     Dither,
@@ -46,9 +51,11 @@ from melcli.dsp.waveform import (
     Preemphasis,
     RemoveMean,
 )
+from melcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Self
 
     from melcli.config import MelConfig, Scale
     from melcli.statistics.normalize import Normalization
@@ -69,6 +76,34 @@ def compile_stages(config: MelConfig) -> Iterator[Stage]:
     yield from _frame_stages(config)
     yield from _level_stages(config)
     yield from _shape_stages(config)
+
+
+def compile_with(
+    config: MelConfig,
+    *,
+    spectrum: Stage | None = None,
+    bank: Tensor | None = None,
+    learns_bank: bool = False,
+) -> Iterator[Stage]:
+    """The stages of a front end, but for what is given instead of its own.
+
+    Args:
+        config: The front end.
+        spectrum: From frames to their spectrum.
+        bank: The filterbank, ``(n_mels, n_freqs)``.
+        learns_bank: Make that a parameter.
+    """
+    for stage in compile_stages(config):
+        if spectrum is not None and isinstance(stage, Spectrum):
+            yield spectrum
+        elif learns_bank and isinstance(stage, MelBands | PowerMelBands):
+            if isinstance(stage, PowerMelBands):
+                yield Magnitude(2.0, 0.0, "add")
+            yield LearntBands(stage.weight.clone() if bank is None else bank)
+        elif bank is not None and isinstance(stage, MelBands | PowerMelBands):
+            yield type(stage)(bank)
+        else:
+            yield stage
 
 
 def _sample_stages(config: MelConfig) -> Iterator[Stage]:
@@ -171,42 +206,79 @@ def _shape_stages(config: MelConfig) -> Iterator[Stage]:
 
 
 class FrontEnd(nn.Module):
-    """A mel front end as a module: waveforms in, mels out, the constants as buffers.
+    """The stages of a front end as a module: waveforms in, mels out, the constants as buffers.
 
     Everything is computed in blocks of one fixed shape, ``block_rows`` frames, whatever the batch:
     the libraries below round a row the same way wherever it lies in such a block, but not in
     blocks of other shapes. So an item's mel is the same, bit for bit, alone, in any batch, and in
     pieces: an item that is all there is an item of one piece.
 
+    It is computed in float32, or in float64 after ``double()``; ``half()`` and autocast change
+    nothing of that. Each stage is a child by its label, such as ``stft`` and ``filterbank``.
+
     Args:
         config: The front end.
         scaler: What its rows are normalised by, last of all.
+        stages: Instead of those of the config, which then says only how frames are cut.
     """
 
-    def __init__(self, config: MelConfig, scaler: Normalization | None = None) -> None:
+    stft: Spectrum | KernelSpectrum
+    filterbank: MelBands | PowerMelBands | LearntBands
+
+    def __init__(
+        self,
+        config: MelConfig,
+        scaler: Normalization | None = None,
+        stages: Iterable[Stage] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
-        stages = list(compile_stages(config))
+        stages = list(compile_stages(config) if stages is None else stages)
         if scaler is not None:
             stages.append(Scaling(scaler.shift, scaler.scale))
         by_item = next((i for i, s in enumerate(stages) if s.scope == "item"), len(stages))
         wave = config.wave
         self.frame_dither = wave.dither if wave.dither_scope == "frame" else 0.0
-        self.sample_stages = nn.ModuleList(s for s in stages if s.scope == "sample")
-        self.frame_stages = nn.ModuleList(s for s in stages[:by_item] if s.scope == "frame")
+        self.sample_stages = tuple(s for s in stages if s.scope == "sample")
+        self.frame_stages = tuple(s for s in stages[:by_item] if s.scope == "frame")
         # From the first stage that needs the whole item on. What follows it only compares, adds,
         # multiplies and divides, which is rounded correctly, so alike in any shape.
-        self.item_stages = nn.ModuleList(stages[by_item:])
+        self.item_stages = tuple(stages[by_item:])
+        for label, stage in _labelled(stages):
+            self.add_module(label, stage)
+
+    def with_stage(self, label: str, stage: Stage) -> FrontEnd:
+        """The same front end with one stage replaced; the others are shared.
+
+        Args:
+            label: Of the stage that is replaced.
+            stage: What comes in its place.
+        """
+        stages = (*self.sample_stages, *self.frame_stages, *self.item_stages)
+        stages = tuple(stage if s is getattr(self, label) else s for s in stages)
+        return FrontEnd(self.config, stages=stages).to(self.device, self.dtype)
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of one row of the output."""
+        """Shape of one row of the output of the config's own stages."""
         return self.config.row_shape
 
     @property
     def device(self) -> torch.device:
         """Where the constants are, and everything is computed."""
-        return next(self.buffers()).device
+        return self._constant.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it is computed in: float32 or float64."""
+        return self._constant.dtype
+
+    @property
+    def _constant(self) -> Tensor:
+        return next(chain(self.buffers(), self.parameters()))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002, torch's own
+        return super()._apply(kept_precise(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     @property
     def block_rows(self) -> int:
@@ -214,20 +286,50 @@ class FrontEnd(nn.Module):
 
         A multiple of 16, so that every block of the output begins at a whole cache line.
         """
-        n_samples, least, most = _BLOCKS[self.device.type]
+        n_samples, least, most = _BLOCKS.get(self.device.type, _BLOCKS["cuda"])
         return max(least, min(most, n_samples // self.config.frame.n_fft)) // 16 * 16
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Mels ``(..., *row_shape, n_rows)`` of waveforms ``(..., n_samples)``, each by itself.
 
-        In most front ends that is ``(..., n_mels, n_frames)``.
+        In most front ends that is ``(..., n_mels, n_frames)``. What torch compiles or exports is
+        computed by :func:`~melcli.dsp.traced.together`.
+
+        Args:
+            waveform: Floating point, or int16 as it is stored. Half precision is computed in
+                float32, and comes back as it came.
+
+        Raises:
+            UsageError: It is too short for a row, or of another type.
         """
-        if waveform.shape[:-1].numel() == 0:
-            n_rows = frames.n_rows(self.config, waveform.shape[-1])
-            return waveform.new_empty(*waveform.shape[:-1], *self.row_shape, n_rows)
-        flat = waveform.reshape(-1, waveform.shape[-1])
-        mels = torch.stack([rows.movedim(0, -1) for rows in self.rows(list(flat))])
-        return mels.reshape(*waveform.shape[:-1], *mels.shape[1:])
+        if not torch.compiler.is_exporting():  # where the length may be left open
+            self.check_length(waveform)
+        samples = computed_as(self.dtype, waveform).reshape(-1, waveform.shape[-1])
+        # Nothing tells the shape of what there is none of as surely as one that there is.
+        is_empty = 0 in waveform.shape[:-1]
+        if is_empty:
+            samples = samples.new_zeros(1, waveform.shape[-1])
+        with full_precision(samples.device):
+            if torch.compiler.is_compiling():
+                mels = together(self, samples)
+            else:
+                mels = torch.stack([rows.movedim(0, -1) for rows in self.rows(list(samples))])
+        if is_empty:
+            mels = mels[:0]
+        return like_input(mels.reshape(*waveform.shape[:-1], *mels.shape[1:]), waveform)
+
+    def check_length(self, waveform: Tensor) -> None:
+        """See that there is enough of each waveform ``(..., n_samples)`` for a row.
+
+        Raises:
+            UsageError: There is not.
+        """
+        if waveform.dim() == 0:
+            raise UsageError("a waveform without an axis: must be (..., n_samples)")
+        n_samples = waveform.shape[-1]
+        if frames.n_rows(self.config, n_samples) < 1:
+            least = frames.shortest(self.config)
+            raise UsageError(f"waveforms of {n_samples} samples: the front end needs {least}")
 
     def rows(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """The mel of each waveform of a batch, as rows.
@@ -285,7 +387,7 @@ class FrontEnd(nn.Module):
     def _block(self, block: Tensor, workspace: Tensor | None) -> Tensor:
         # Not called as modules: nothing hooks in here, and looking for hooks takes 7 us a stage.
         for stage in self.frame_stages:
-            is_spectrum = isinstance(stage, Spectrum)
+            is_spectrum = stage.label == "stft"
             block = stage.forward(block, workspace) if is_spectrum else stage.forward(block)
         return block
 
@@ -322,6 +424,15 @@ class FrontEnd(nn.Module):
             else:
                 rows = rows.mapped(stage)
         return rows
+
+
+def _labelled(stages: Sequence[Stage]) -> Iterator[tuple[str, Stage]]:
+    """Each stage with its label, numbered where it is not the first to have it."""
+    seen: Counter[str] = Counter()
+    for stage in stages:
+        label = stage.label or re.sub(r"(?<!^)([A-Z])", r"_\1", type(stage).__name__).lower()
+        seen[label] += 1
+        yield (label if seen[label] == 1 else f"{label}_{seen[label]}"), stage
 
 
 def _longest_first(placed: tuple[int, Piece]) -> int:

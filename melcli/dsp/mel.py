@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from melcli.dsp.stage import Stage
 
@@ -205,13 +205,14 @@ class _Product(Stage):
         repeats: How often each bin stands in the rows that are multiplied, one behind the other.
     """
 
+    label = "filterbank"
     scope = "frame"
     bank: Tensor
     weights: Tensor
 
     def __init__(self, bank: Tensor, repeats: int) -> None:
         super().__init__()
-        self.n_mels = bank.shape[0]
+        self.n_mels, self.repeats = bank.shape[0], repeats
         n_columns = -(-self.n_mels // _GROUP) * _GROUP
         bank = torch.nn.functional.pad(bank.T, (0, n_columns - self.n_mels))
         bank = bank.repeat_interleave(repeats, dim=0).contiguous()
@@ -228,24 +229,29 @@ class _Product(Stage):
             weights.append(group[first : first + width])
         self.register_buffer("weights", torch.cat(weights).contiguous(), persistent=False)
 
+    @property
+    def weight(self) -> Tensor:
+        """The filterbank, ``(n_mels, n_freqs)``."""
+        return self.bank[:: self.repeats, : self.n_mels].T
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002, torch's own
         self._groups = None  # the weights move, or become others
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def _product(self, values: Tensor) -> Tensor:
         if values.is_cuda:
-            return (values @ self.bank)[:, : self.n_mels]
+            return (values @ self.bank)[..., : self.n_mels]
         if self._groups is None:
             weights = self.weights.split_with_sizes(self._widths)
             self._groups = list(zip(self._first_bins, self._widths, weights, strict=True))
         groups = self._groups
-        if values.requires_grad:
-            mel = torch.cat([values[:, i : i + n] @ of_bins for i, n, of_bins in groups], dim=1)
+        if values.requires_grad or torch.compiler.is_compiling():
+            mel = torch.cat([values[..., i : i + n] @ of_bins for i, n, of_bins in groups], dim=-1)
         else:
             mel = values.new_empty(values.shape[0], self.bank.shape[1])
             for (i, n, of_bins), bands in zip(groups, mel.chunk(len(groups), dim=1), strict=True):
                 torch.mm(values.narrow(1, i, n), of_bins, out=bands)
-        return mel if self.n_mels == mel.shape[1] else mel[:, : self.n_mels].contiguous()
+        return mel if self.n_mels == mel.shape[-1] else mel[..., : self.n_mels].contiguous()
 
 
 class MelBands(_Product):
@@ -274,6 +280,30 @@ class PowerMelBands(_Product):
         """Complex ``(n_rows, n_freqs)`` to power mels ``(n_rows, n_mels)``."""
         parts = torch.view_as_real(spectrum).flatten(-2)
         return self._product(parts.square() if parts.requires_grad else parts.square_())
+
+
+class LearntBands(Stage):
+    """The product with a filterbank that can be learnt, so that every weight counts.
+
+    Args:
+        bank: What to start from, ``(n_mels, n_freqs)``.
+        learns: Whether it is a parameter, or a constant.
+    """
+
+    label = "filterbank"
+    scope = "frame"
+    weight: Tensor
+
+    def __init__(self, bank: Tensor, *, learns: bool = True) -> None:
+        super().__init__()
+        if learns:
+            self.weight = nn.Parameter(bank)
+        else:
+            self.register_buffer("weight", bank, persistent=False)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """``spectrum @ weight.T``."""
+        return spectrum @ self.weight.T
 
 
 class MelExponent(Stage):

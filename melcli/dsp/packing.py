@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from melcli.config import MelConfig
+    from melcli.config.fields import PadMode
 
 INT16_SCALE = 1.0 / 32768.0
 """Of stored samples: int16 times this is what libsndfile gives as float32, bit for bit."""
@@ -200,6 +201,23 @@ def place(config: MelConfig, piece: Piece, room: Tensor) -> None:
         _put(room[left + n : left + n + right], samples[n - skip - right : n - skip].flip(0))
 
 
+def edges(waveforms: Tensor, left: int, right: int, pad_mode: PadMode) -> Tensor:
+    """Waveforms ``(n_items, n_samples)`` with what :func:`place` puts at both ends of each.
+
+    Args:
+        waveforms: All of one length.
+        left: Samples to be made up before them.
+        right: Samples to be made up behind them; negative: samples to be left out.
+        pad_mode: What they are made of.
+    """
+    cut = waveforms[:, : waveforms.shape[-1] + right] if right < 0 else waveforms
+    if pad_mode == "constant":
+        return torch.nn.functional.pad(cut, (left, max(0, right)))
+    if pad_mode == "symmetric":
+        return _to_and_fro(waveforms, left, right)
+    return torch.nn.functional.pad(cut, (left, max(0, right)), mode="reflect")
+
+
 def _put(room: Tensor, samples: Tensor) -> None:
     if samples.dtype == room.dtype:
         room.copy_(samples)
@@ -213,7 +231,7 @@ def _to_and_fro(waveform: Tensor, left: int, right: int) -> Tensor:
     """Extend a waveform that is shorter than its padding, symmetrically, as Kaldi does."""
     n = waveform.shape[-1]
     phase = torch.arange(-left, n + right, device=waveform.device) % (2 * n)
-    return waveform[torch.minimum(phase, 2 * n - 1 - phase)]
+    return waveform[..., torch.minimum(phase, 2 * n - 1 - phase)]
 
 
 def _ceil_div(a: int, b: int) -> int:

@@ -43,6 +43,8 @@ class Rows:
     def blocks(self, size: int, n_rows: int | None = None) -> Iterator[Tensor]:
         """The rows, or the first ``n_rows``, in stretches of ``size``."""
         n_rows = self.n_rows if n_rows is None else n_rows
+        if torch.compiler.is_compiling():  # how many there are may be left open
+            return iter([self.read(0, n_rows)])
         return (self.read(at, min(at + size, n_rows)) for at in range(0, n_rows, size))
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> Rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class Stage(nn.Module):
     *item* stages work on the rows of one item.
     """
 
+    label: ClassVar[str] = ""
+    """What it is called in a front end; its class's name, unless it says another."""
     scope: Scope
     undo: Undo = "never"
     """How far ``inverse`` leads back: all the way, up to what was clipped, or it has none."""

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from melcli.dsp.stage import Stage
 from melcli.dsp.windows import window
@@ -32,15 +32,22 @@ class Spectrum(Stage):
     A window shorter than frames of ``n_fft`` samples lies in their middle, ``(n_fft - W) // 2``
     from the left. Frames cut at the window's length are padded on the right, which leaves
     magnitudes as they are.
+
+    Args:
+        config: The front end.
+        w: A window of ``config.win_length`` samples, instead of that of the config.
     """
 
+    label = "stft"
     scope = "frame"
     window: Tensor
 
-    def __init__(self, config: MelConfig) -> None:
+    def __init__(self, config: MelConfig, w: Tensor | None = None) -> None:
         super().__init__()
         self.n_fft = config.frame.n_fft
-        w = window(config.frame.window, config.win_length, periodic=config.frame.window_periodic)
+        if w is None:
+            shape, is_periodic = config.frame.window, config.frame.window_periodic
+            w = window(shape, config.win_length, periodic=is_periodic)
         left = (config.span - config.win_length) // 2
         w = torch.nn.functional.pad(w, (left, config.span - config.win_length - left))
         # Scaling the window scales the spectrum, at no cost.
@@ -58,6 +65,59 @@ class Spectrum(Stage):
         windowed = torch.mul(frames, self.window, out=workspace)
         spectrum: Tensor = torch.fft.rfft(windowed, n=self.n_fft)
         return spectrum
+
+    def kernels(self) -> tuple[Tensor, Tensor]:
+        """The same as windowed cosines and sines, ``(n_freqs, span)`` each: see below."""
+        return fourier_kernels(self.n_fft, self.window)
+
+
+class KernelSpectrum(Stage):
+    """The same spectrum as a product with windowed cosines and sines, which can be learnt.
+
+    It costs ``n_fft / (2.5 log2 n_fft)`` times the work of an FFT::
+
+        X[k] = sum_n x[n] (cosines[k, n] - i sines[k, n])
+        cosines[k, n] = w[n] cos(2 pi k n / n_fft),  sines[k, n] = w[n] sin(2 pi k n / n_fft)
+
+    Args:
+        cosines: ``(n_freqs, span)``.
+        sines: Of the same shape.
+        learns: Whether they are parameters, or constants.
+    """
+
+    label = "stft"
+    scope = "frame"
+    cosines: Tensor
+    sines: Tensor
+
+    def __init__(self, cosines: Tensor, sines: Tensor, *, learns: bool = True) -> None:
+        super().__init__()
+        for name, kernels in (("cosines", cosines), ("sines", sines)):
+            if learns:
+                self.register_parameter(name, nn.Parameter(kernels))
+            else:
+                self.register_buffer(name, kernels, persistent=False)
+
+    def forward(self, frames: Tensor, workspace: Tensor | None = None) -> Tensor:  # noqa: ARG002, as Spectrum
+        """Frames ``(n_rows, span)`` to complex ``(n_rows, n_freqs)``."""
+        return torch.complex(frames @ self.cosines.T, -(frames @ self.sines.T))
+
+    def kernels(self) -> tuple[Tensor, Tensor]:
+        """Its cosines and sines."""
+        return self.cosines, self.sines
+
+
+def fourier_kernels(n_fft: int, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Windowed cosines and sines, ``(n_fft // 2 + 1, len(w))`` each.
+
+    Computed in float64 and rounded to the window's precision before they are windowed, as nnAudio
+    does.
+    """
+    k = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
+    n = torch.arange(len(w), dtype=torch.float64)
+    # Reduced to one turn: cosines of large angles are less exact.
+    angles = 2.0 * math.pi / n_fft * (torch.outer(k, n) % n_fft)
+    return angles.cos().to(w) * w, angles.sin().to(w) * w
 
 
 def _spectrum_divisor(config: MelConfig, w: Tensor) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
@@ -10,18 +12,10 @@ from melcli.dsp.inverse_mel import InverseMelScale
 from melcli.dsp.mel import mel_filterbank
 from melcli.errors import UsageError
 
-
-def golden_signal() -> torch.Tensor:
-    """A tone in noise, quiet in its last quarter, from a generator of whole numbers."""
-    state, noise = 1, []
-    for _ in range(16_000):
-        state = (1_103_515_245 * state + 12_345) % 2**31
-        noise.append(state / 2**30 - 1)
-    n = np.arange(16_000)
-    x = 0.4 * np.sin(2 * np.pi * 440 * n / 16_000) + 0.1 * np.array(noise)
-    x[12_000:] *= 1e-4
-    assert abs(x.sum() - 4.23573720) < 1e-4
-    return torch.from_numpy(x.astype(np.float32))
+if TYPE_CHECKING:
+    from tests.seeds import golden_signal
+else:
+    from seeds import golden_signal
 
 
 def bank(n_fft: int = 1024, n_mels: int = 64) -> torch.Tensor:
