@@ -246,6 +246,8 @@ class FrontEnd(nn.Module):
         self.item_stages = tuple(stages[by_item:])
         for label, stage in _labelled(stages):
             self.add_module(label, stage)
+        # Fixed blocks are for what a command extracts; their last one is half empty on the mean.
+        self._learns = any(isinstance(s, KernelSpectrum | LearntBands) for s in stages)
 
     def with_stage(self, label: str, stage: Stage) -> FrontEnd:
         """The same front end with one stage replaced; the others are shared.
@@ -292,8 +294,8 @@ class FrontEnd(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Mels ``(..., *row_shape, n_rows)`` of waveforms ``(..., n_samples)``, each by itself.
 
-        In most front ends that is ``(..., n_mels, n_frames)``. What torch compiles or exports is
-        computed by :func:`~melcli.dsp.traced.together`.
+        In most front ends that is ``(..., n_mels, n_frames)``. What torch compiles or exports, and
+        what learns, is computed by :func:`~melcli.dsp.traced.together`.
 
         Args:
             waveform: Floating point, or int16 as it is stored. Half precision is computed in
@@ -310,7 +312,7 @@ class FrontEnd(nn.Module):
         if is_empty:
             samples = samples.new_zeros(1, waveform.shape[-1])
         with full_precision(samples.device):
-            if torch.compiler.is_compiling():
+            if self._learns or torch.compiler.is_compiling():
                 mels = together(self, samples)
             else:
                 mels = torch.stack([rows.movedim(0, -1) for rows in self.rows(list(samples))])

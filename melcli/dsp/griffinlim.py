@@ -107,6 +107,7 @@ class GriffinLim(nn.Module):
         momentum: How far to go beyond each step, in [0, 1); 0 is the algorithm of 1984.
         seed: Of the phases to start from, drawn for each frame and bin, the same for every item;
             None starts from phase 0.
+        w: A window of ``config.win_length`` samples, instead of that of the config.
 
     Raises:
         UsageError: For a number that is not allowed.
@@ -129,6 +130,7 @@ class GriffinLim(nn.Module):
         n_iter: int = 32,
         momentum: float = 0.99,
         seed: int | None = 0,
+        w: Tensor | None = None,
     ) -> None:
         super().__init__()
         if config.spec.power == 0:
@@ -143,7 +145,7 @@ class GriffinLim(nn.Module):
         self.n_iter = n_iter
         self.momentum = momentum
         self.seed = seed
-        self.spectrum = Spectrum(config)
+        self.spectrum = Spectrum(config, w)
         squares = self.spectrum.window.to(torch.float64).square()
         hop = config.frame.hop_length
         energy = nn.functional.pad(squares, (0, -len(squares) % hop)).view(-1, hop).sum(dim=0)

@@ -105,20 +105,32 @@ class InverseMelScale(nn.Module):
         return f"{self.n_mels} bands, {self.n_freqs} bins, method={self.method!r}"
 
 
-def _inversion(bank: Tensor, method: Driver, tolerance: float) -> nn.Module:
-    if method == "nnls":
-        return BandInversion(bank, tolerance)
-    if method == "pinv":
-        return PseudoInversion(bank)
-    # As torchaudio's drivers call LAPACK, in float32, where theirs is not at fault.
+def driven(bank: Tensor, driver: str, argument: str = "method") -> PseudoInversion:
+    """What one of torchaudio's drivers does, where its LAPACK is not at fault.
+
+    Args:
+        bank: The filterbank, ``(n_mels, n_freqs)``.
+        driver: ``"gels"``, ``"gelsd"``, ``"gelss"`` or ``"gelsy"``.
+        argument: What an error calls that.
+
+    Raises:
+        UsageError: ``gels`` meets a filterbank without full rank.
+    """
+    # The rounding of float32, in which the originals call LAPACK.
     rcond = torch.finfo(torch.float32).eps * max(bank.shape)
-    if method == "gels":
+    if driver == "gels":
         singular = torch.linalg.svdvals(bank.to(torch.float64))
         rank = int((singular > singular[0] * rcond).sum())
         if rank < min(bank.shape):
             raise UsageError(
-                f"method = 'gels': the filterbank has rank {rank}, not {min(bank.shape)}",
+                f"{argument} = 'gels': the filterbank has rank {rank}, not {min(bank.shape)}",
                 None,
                 "gelsd takes any rank",
             )
     return PseudoInversion(bank, rcond)
+
+
+def _inversion(bank: Tensor, method: Driver, tolerance: float) -> nn.Module:
+    if method == "nnls":
+        return BandInversion(bank, tolerance)
+    return PseudoInversion(bank) if method == "pinv" else driven(bank, method)

@@ -73,7 +73,18 @@ class Inverted(NamedTuple):
     n_steps: Tensor
 
 
-class PseudoInversion(nn.Module):
+class _Float64(nn.Module):
+    """Its constants stay float64 when a model that it is part of becomes another precision."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002, torch's own
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        return super()._apply(moved, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class PseudoInversion(_Float64):
     """The pseudo-inverse, its negative numbers set to 0: quick, and 1 to 20 % off the mel.
 
     Computed in float64, with singular values below ``rcond`` of the largest taken for 0.
@@ -93,7 +104,7 @@ class PseudoInversion(nn.Module):
         super().__init__()
         bank = bank.to(torch.float64)
         inverse = torch.linalg.pinv(bank, rtol=rcond)
-        inverse[bank.sum(dim=0) == 0] = 0.0  # of no band: what is there is rounding
+        inverse[~bank.any(dim=0)] = 0.0  # of no band: what is there is rounding
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("inverse", inverse.T.contiguous(), persistent=False)
 
@@ -111,7 +122,7 @@ class PseudoInversion(nn.Module):
         return Inverted(*(torch.cat(parts)[:n_rows] for parts in zip(*found, strict=True)))
 
 
-class BandInversion(nn.Module):
+class BandInversion(_Float64):
     """Finds non-negative spectra with given mels.
 
     Numbers are float32, or float64 for mels of float64 and tolerances below 1e-6. Rows are worked
@@ -149,7 +160,7 @@ class BandInversion(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002, torch's own
         self._steps = {}  # the weights move
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+        return super()._apply(fn, recurse)
 
     def forward(self, mels: Tensor) -> Inverted:
         """Spectra of mels ``(n_rows, n_mels)``, finite and never negative."""

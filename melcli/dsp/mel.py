@@ -245,7 +245,7 @@ class _Product(Stage):
             weights = self.weights.split_with_sizes(self._widths)
             self._groups = list(zip(self._first_bins, self._widths, weights, strict=True))
         groups = self._groups
-        if values.requires_grad or torch.compiler.is_compiling():
+        if values.requires_grad or values.dim() > 2:
             mel = torch.cat([values[..., i : i + n] @ of_bins for i, n, of_bins in groups], dim=-1)
         else:
             mel = values.new_empty(values.shape[0], self.bank.shape[1])

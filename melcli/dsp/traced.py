@@ -1,4 +1,4 @@
-"""The same stages over a whole batch at once, for what torch compiles or exports.
+"""The same stages over a whole batch at once, for what torch compiles or exports, or what learns.
 
 Packing cuts, mirrors and writes item by item, which a compiler would unroll. Here every operation
 is one over the batch, and frames are one view of it. The numbers are the same but for rounding:

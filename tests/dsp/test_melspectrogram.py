@@ -311,6 +311,10 @@ class TestLearning:
         waveforms = noise(2, 12_000)
         expected = MelSpectrogram(name)(waveforms)
         torch.testing.assert_close(learns(waveforms).detach(), expected, rtol=1e-3, atol=1e-3)
+        with torch.inference_mode():
+            for options in ({"trainable_stft": True}, {"trainable_filterbank": True}):
+                found = MelSpectrogram(name, **options)(waveforms)
+                torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
     @pytest.mark.parametrize("parts", [("filterbank",), ("stft",), ("filterbank", "stft")])
     def test_what_is_trainable_moves(self, parts: tuple[str, ...]) -> None:
