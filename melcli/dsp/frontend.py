@@ -24,7 +24,7 @@ from melcli.dsp.compression import (
     UtteranceMinMax,
 )
 from melcli.dsp.mel import LearntBands, MelBands, MelExponent, PowerMelBands, config_filterbank
-from melcli.dsp.packing import INT16_SCALE, Packed, Piece, pack, whole
+from melcli.dsp.packing import INT16_SCALE, Packed, Piece, pack, pack_batch, whole
 from melcli.dsp.precision import computed_as, full_precision, kept_precise, like_input
 from melcli.dsp.rows import (
     FixFrames,
@@ -315,7 +315,7 @@ class FrontEnd(nn.Module):
             if self._learns or torch.compiler.is_compiling():
                 mels = together(self, samples)
             else:
-                mels = torch.stack([rows.movedim(0, -1) for rows in self.rows(list(samples))])
+                mels = self._batch(samples)
         if is_empty:
             mels = mels[:0]
         return like_input(mels.reshape(*waveform.shape[:-1], *mels.shape[1:]), waveform)
@@ -332,6 +332,17 @@ class FrontEnd(nn.Module):
         if frames.n_rows(self.config, n_samples) < 1:
             least = frames.shortest(self.config)
             raise UsageError(f"waveforms of {n_samples} samples: the front end needs {least}")
+
+    def _batch(self, waveforms: Tensor) -> Tensor:
+        """Mels of waveforms ``(n_items, n_samples)``: the very numbers of :meth:`rows`."""
+        if self.sample_stages:
+            waveforms = torch.stack([self.shaped(waveform) for waveform in waveforms])
+        packed = pack_batch(self.config, waveforms, self.block_rows, self.device)
+        mels = self._computed(packed, [0] * len(waveforms), FixedNoise())
+        if self.item_stages:
+            n_framed = waveforms.shape[-1]
+            mels = [self.finished(Rows.of(mel), n_framed).all() for mel in mels]
+        return torch.stack([mel.movedim(0, -1) for mel in mels])
 
     def rows(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """The mel of each waveform of a batch, as rows.
@@ -373,9 +384,15 @@ class FrontEnd(nn.Module):
             noise: The row of numbers to dither frames from, where the front end does.
         """
         packed = pack(self.config, pieces, self.block_rows, self.device)
+        return self._computed(packed, [piece.first_frame for piece in pieces], noise)
+
+    def _computed(
+        self, packed: Packed, first_frames: Sequence[int], noise: FixedNoise
+    ) -> list[Tensor]:
+        """What the frame stages make of each piece, which begins with this frame of its item."""
         matrix = packed.frames
         if self.frame_dither:
-            matrix = self._dithered(packed, pieces, noise)
+            matrix = self._dithered(packed, first_frames, noise)
         needs_grad = torch.is_grad_enabled() and matrix.requires_grad
         workspace = None if needs_grad else matrix.new_empty(self.block_rows, packed.span)
         mel = torch.cat(
@@ -393,15 +410,16 @@ class FrontEnd(nn.Module):
             block = stage.forward(block, workspace) if is_spectrum else stage.forward(block)
         return block
 
-    def _dithered(self, packed: Packed, pieces: Sequence[Piece], noise: FixedNoise) -> Tensor:
+    def _dithered(self, packed: Packed, first_frames: Sequence[int], noise: FixedNoise) -> Tensor:
         """The frames with noise on each, alike for the frames of every item."""
         rows = packed.frames.clone()
         span = packed.span
+        placed = zip(packed.first_rows, first_frames, packed.n_rows, strict=True)
         # The longest first: all others are dithered with what was drawn for it.
-        for first, piece in sorted(zip(packed.first_rows, pieces, strict=True), key=_longest_first):
-            start, stop = piece.first_frame * span, (piece.first_frame + piece.n_frames) * span
+        for first, first_frame, n_rows in sorted(placed, key=lambda piece: -piece[2]):
+            start, stop = first_frame * span, (first_frame + n_rows) * span
             drawn = noise.take(start, stop, rows).reshape(-1, span)
-            rows[first : first + piece.n_frames] += drawn * self.frame_dither
+            rows[first : first + n_rows] += drawn * self.frame_dither
         return rows
 
     def finished(self, rows: Rows, n_framed: int) -> Rows:
@@ -435,7 +453,3 @@ def _labelled(stages: Sequence[Stage]) -> Iterator[tuple[str, Stage]]:
         label = stage.label or re.sub(r"(?<!^)([A-Z])", r"_\1", type(stage).__name__).lower()
         seen[label] += 1
         yield (label if seen[label] == 1 else f"{label}_{seen[label]}"), stage
-
-
-def _longest_first(placed: tuple[int, Piece]) -> int:
-    return -placed[1].n_frames

@@ -347,7 +347,7 @@ class _Search:
         starts = torch.split(start, self._n_rows)
         for magnitudes, factors in zip(self._magnitudes, starts, strict=True):
             if factors.is_complex():
-                yield magnitudes * factors.to(magnitudes.dtype.to_complex())
+                yield magnitudes * factors.to(complex_of(magnitudes))
             else:
                 yield torch.polar(magnitudes, factors.to(magnitudes.dtype))
 
@@ -355,7 +355,7 @@ class _Search:
         first, seed = self._stretch.first, self._of.seed
         for magnitudes in self._magnitudes:
             if seed is None:
-                yield magnitudes.to(magnitudes.dtype.to_complex())
+                yield magnitudes.to(complex_of(magnitudes))
             else:
                 phasors = _phasors(seed, first, *magnitudes.shape)
                 yield magnitudes * phasors.to(magnitudes.device)
@@ -416,6 +416,11 @@ class _Search:
             begin, end = first, first + len(magnitudes)
             yield (hops[begin + k : end + k, :width] for k, width in enumerate(widths))
             first = end
+
+
+def complex_of(x: Tensor) -> torch.dtype:
+    """The complex type of as many digits: ``dtype.to_complex`` is unknown to torch.compile."""
+    return torch.complex128 if x.dtype == torch.float64 else torch.complex64
 
 
 def _check_start(start: Tensor | None, spectra: Tensor) -> None:

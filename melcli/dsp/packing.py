@@ -121,7 +121,7 @@ class Packed:
     @property
     def frames(self) -> Tensor:
         """``(total, span)``, a view in which neighbours overlap."""
-        return self.buffer.as_strided((self.total, self.span), (self.hop_length, 1))
+        return self.buffer.unfold(0, self.span, self.hop_length)
 
 
 def whole(config: MelConfig, waveform: Tensor) -> Piece:
@@ -158,6 +158,33 @@ def pack(
     if buffer.dtype == torch.int16:
         buffer = buffer * INT16_SCALE
     return Packed(buffer, span, hop, total, first_rows, [piece.n_frames for piece in pieces])
+
+
+def pack_batch(
+    config: MelConfig, waveforms: Tensor, block_rows: int, device: torch.device
+) -> Packed:
+    """The same for whole waveforms of one length: a few operations, which have gradients.
+
+    Args:
+        config: The front end.
+        waveforms: ``(n_items, n_samples)``, at least one, each with a frame.
+        block_rows: The buffer holds whole blocks of so many frames.
+        device: Where the buffer is wanted.
+    """
+    waveforms = waveforms.to(device, non_blocking=True)
+    if waveforms.dtype == torch.int16:
+        waveforms = waveforms * INT16_SCALE
+    hop, span, (n_items, n_samples) = config.frame.hop_length, config.span, waveforms.shape
+    framing = frames.framing(config, n_samples)
+    n_frames = framing.n_frames - config.frame.drop_last_frames
+    right = (n_frames - 1) * hop + span - framing.left - n_samples
+    padded = edges(waveforms, framing.left, right, config.frame.pad_mode)
+    apart = n_frames + _ceil_div(span, hop) - 1  # rows from one waveform to the next
+    rows = torch.nn.functional.pad(padded, (0, apart * hop - padded.shape[-1])).reshape(-1)
+    total = _ceil_div((n_items - 1) * apart + n_frames, block_rows) * block_rows
+    buffer = torch.nn.functional.pad(rows, (0, (total - 1) * hop + span - len(rows)))
+    first_rows = list(range(0, n_items * apart, apart))
+    return Packed(buffer, span, hop, total, first_rows, [n_frames] * n_items)
 
 
 def _room(pieces: Sequence[Piece], length: int, device: torch.device) -> Tensor:
@@ -210,12 +237,11 @@ def edges(waveforms: Tensor, left: int, right: int, pad_mode: PadMode) -> Tensor
         right: Samples to be made up behind them; negative: samples to be left out.
         pad_mode: What they are made of.
     """
-    cut = waveforms[:, : waveforms.shape[-1] + right] if right < 0 else waveforms
-    if pad_mode == "constant":
-        return torch.nn.functional.pad(cut, (left, max(0, right)))
     if pad_mode == "symmetric":
         return _to_and_fro(waveforms, left, right)
-    return torch.nn.functional.pad(cut, (left, max(0, right)), mode="reflect")
+    # Padded with negative numbers, torch cuts first, and cannot reflect what is cut.
+    padded = torch.nn.functional.pad(waveforms, (left, max(0, right)), mode=pad_mode)
+    return padded[:, :right] if right < 0 else padded
 
 
 def _put(room: Tensor, samples: Tensor) -> None:
