@@ -6,6 +6,8 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from melcli.config import MelConfig
 from melcli.config.checks import find_problems
 from melcli.config.fields import GROUPS
@@ -78,17 +80,20 @@ def at_least(argument: str, value: object, least: float, *, above: bool = False)
     Raises:
         UsageError: It is not.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or (value <= least if above else value < least):  # type: ignore[operator]
+    number = whole(value)
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if not is_number or (number <= least if above else number < least):  # type: ignore[operator]
         raise wrong(argument, value, f"must be {'above' if above else 'at least'} {least}")
 
 
 def whole(value: object) -> object:
-    """A float that is a whole number as the int it stands for; all else as it is.
+    """A float that is a whole number as the int it stands for, NumPy's numbers as Python's.
 
     Rates and sizes are often computed, and a config asks for whole numbers as such.
 
     >>> whole(22050.0), whole(0.5), whole("hann")
     (22050, 0.5, 'hann')
     """
+    if isinstance(value, np.generic):
+        value = value.item()
     return int(value) if isinstance(value, float) and value.is_integer() else value

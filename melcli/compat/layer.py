@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
+
+from melcli.dsp.stft import KernelSpectrum, Spectrum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from melcli.config import MelConfig
     from melcli.dsp.frontend import FrontEnd
+    from melcli.dsp.stage import Stage
 
-_ENGINE = "front_end."
+_ENGINE: Final = "front_end."
+_ROUNDING: Final = 1e-6
+"""Kernels that are no further from those of the transform are those of the transform."""
 
 
 class Layer(nn.Module):
@@ -98,6 +103,22 @@ def check_shape(tensor: Tensor, known: Tensor, name: str) -> None:
     """
     if tensor.shape != known.shape:
         raise ValueError(f"{name} of shape {tuple(tensor.shape)}: must be {tuple(known.shape)}")
+
+
+def constant_spectrum(config: MelConfig, cosines: Tensor, sines: Tensor) -> Stage:
+    """The transform of a state's kernels: an FFT where they are those of the front end's own.
+
+    Args:
+        config: The front end.
+        cosines: Windowed, ``(n_freqs, span)``.
+        sines: The same.
+    """
+    own = Spectrum(config)
+    is_fft = all(
+        torch.allclose(given.to(known), known, rtol=0.0, atol=_ROUNDING)
+        for given, known in zip((cosines, sines), own.kernels(), strict=True)
+    )
+    return own if is_fft else KernelSpectrum(cosines.clone(), sines.clone(), learns=False)
 
 
 def put(target: Tensor, value: Tensor) -> None:

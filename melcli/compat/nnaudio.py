@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from melcli.compat.arguments import config_of, one_of, wrong
-from melcli.compat.layer import Layer, check_shape, put
+from melcli.compat.layer import Layer, check_shape, constant_spectrum, put
 from melcli.dsp.frontend import FrontEnd, compile_with
 from melcli.dsp.stft import KernelSpectrum, Spectrum, fourier_kernels
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _GUARD: Final = 1e-8
 """Under the root of a transform that learns."""
-_ROUNDING: Final = 1e-6
-"""Kernels that are no further from those of the transform are those of the transform."""
 _NAMES: Final = {
     "wave.sample_rate": "sr",
     "frame.n_fft": "n_fft",
@@ -200,13 +198,7 @@ class MelSpectrogram(Layer):
             for kernels, known in zip(theirs, ours, strict=True):
                 put(known, kernels)
             return
-        # What is only the transform itself stays an FFT.
-        own = Spectrum(self.front_end.config)
-        is_fft = all(
-            torch.allclose(kernels.to(known), known, rtol=0.0, atol=_ROUNDING)
-            for kernels, known in zip(theirs, own.kernels(), strict=True)
-        )
-        stage = own if is_fft else KernelSpectrum(*theirs, learns=False)
+        stage = constant_spectrum(self.front_end.config, *theirs)
         self.front_end = self.front_end.with_stage("stft", stage)
 
 
