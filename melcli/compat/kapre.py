@@ -199,6 +199,7 @@ class Spectrogram(_TimeFrequency):
     Raises:
         UsageError: An argument cannot be; a ValueError.
 
+    >>> import torch
     >>> Spectrogram()(torch.zeros(4, 16000, 1)).shape  # (batch, time, frequency, channel)
     torch.Size([4, 63, 257, 1])
     >>> Spectrogram(image_data_format="channels_first")(torch.zeros(4, 16000, 1)).shape
@@ -279,6 +280,7 @@ class Melspectrogram(_TimeFrequency):
     Raises:
         UsageError: An argument cannot be; a ValueError.
 
+    >>> import torch
     >>> Melspectrogram(sr=16000, n_mels=40)(torch.zeros(4, 16000, 1)).shape
     torch.Size([4, 40, 63, 1])
     """
@@ -365,6 +367,7 @@ class AmplitudeToDB(_Configured, nn.Module):
     Raises:
         UsageError: ``amin`` or ``top_db`` is not above 0; a ValueError.
 
+    >>> import torch
     >>> AmplitudeToDB()(torch.tensor([[1.0, 0.1, 0.0], [10.0, 10.0, 1.0]]))
     tensor([[  0., -10., -80.],
             [  0.,   0., -10.]])
