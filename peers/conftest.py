@@ -7,12 +7,12 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
+import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
+    from collections.abc import Callable, Iterator
 
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -49,6 +49,15 @@ settings.register_profile(
     "soak", settings.get_profile("peers"), max_examples=400, derandomize=False
 )
 settings.load_profile("peers")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_torch_thread() -> Iterator[None]:
+    """One thread an operation: on few and small frames, more would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

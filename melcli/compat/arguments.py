@@ -11,7 +11,7 @@ import numpy as np
 from melcli.config import MelConfig
 from melcli.config.checks import find_problems
 from melcli.config.fields import GROUPS
-from melcli.errors import UsageError
+from melcli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,13 +34,14 @@ def config_of(
     for key, value in settings.items():
         group, _, field = key.partition(".")
         groups[group] = dataclasses.replace(groups[group], **{field: whole(value)})
-    for problem in find_problems(groups):
-        argument = names.get(problem.key, problem.key)
-        complaint = re.sub(
-            "|".join(map(re.escape, names)), lambda key: names[key[0]], problem.complaint
-        )
-        raise wrong(argument, given.get(argument, problem.value), complaint)
-    return MelConfig(**groups)
+    try:
+        return MelConfig(**groups)
+    except ConfigError:
+        problem = find_problems(groups)[0]
+    argument = names.get(problem.key, problem.key)
+    keys = "|".join(map(re.escape, names))
+    complaint = re.sub(keys, lambda key: names[key[0]], problem.complaint)
+    raise wrong(argument, given.get(argument, problem.value), complaint)
 
 
 def wrong(argument: str, value: object, allowed: str) -> UsageError:
