@@ -24,7 +24,8 @@ _ROUNDING: Final = 1e-6
 class Layer(nn.Module):
     """A front end that another system's code knows how to call.
 
-    Its parameters are those of ``front_end``. Its state has the names and shapes of the original:
+    Each waveform's numbers are the same alone and in a batch, to float32's rounding. Its parameters
+    are those of ``front_end``. Its state has the names and shapes of the original:
     a layer that has any says so by :meth:`original_state` and :meth:`take_state`.
 
     Args:
@@ -38,6 +39,7 @@ class Layer(nn.Module):
         super().__init__()
         self.config = config
         self.front_end = front_end
+        front_end.exact = False
 
     def original_state(self) -> dict[str, Tensor]:
         """All tensors of the state, under the original's names; here, what is learnt."""

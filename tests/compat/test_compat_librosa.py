@@ -21,7 +21,6 @@ from melcli.dsp.melspectrogram import MelSpectrogram
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
-
     from numpy.typing import NDArray
 
     from tests.seeds import DECIBELS, assert_golden, golden_signal

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import DTypeLike
-
-    from melcli.config import MelConfig
 
 _BY_CONFIG: Final = ("constant", "reflect", "symmetric")
 _PAD_MODES: Final = (*_BY_CONFIG, "edge", "linear_ramp")
@@ -111,36 +107,49 @@ def melspectrogram(
         raise wrong("y", y, "must be given, or S")
     waveforms = tensor_of("y", y)
     _check_waveforms(waveforms)
-    by_config = pad_mode if pad_mode in _BY_CONFIG else "constant"
-    config = front_end(given, n_mels=n_mels, pad_mode=by_config)
     waveforms = waveforms.to(precision(waveforms, asked_for(dtype)))
-    if center:
-        waveforms, config = _padded(waveforms, config, pad_mode)
-    elif waveforms.shape[-1] < config.frame.n_fft:
-        raise wrong(
-            "n_fft", config.frame.n_fft, f"must be at most {waveforms.shape[-1]}, y's samples"
-        )
-    w = window_numbers(window, config.win_length)
-    make = _made if w is None else partial(_make, w=w)
-    return like(y, make(config, norm, waveforms.device, waveforms.dtype)(waveforms))
+    pads_itself = center and _pads_itself(waveforms.shape[-1], n_fft, pad_mode)
+    given = {name: value for name, value in given.items() if name not in {"y", "S"}}
+    given |= {
+        "center": center and not pads_itself,
+        "pad_mode": pad_mode if center and not pads_itself else "constant",
+        "dtype": waveforms.dtype,
+    }
+    make = _make if callable(window) else _made  # what it gives is its own affair
+    try:
+        front = make(**given, device=waveforms.device)
+    except TypeError:  # a window as numbers cannot be looked up
+        front = _make(**given, device=waveforms.device)
+    size = front.config.frame.n_fft
+    if pads_itself:
+        waveforms = _as_numpy_pads(waveforms, size // 2, pad_mode)
+    elif not center and waveforms.shape[-1] < size:
+        raise wrong("n_fft", size, f"must be at most {waveforms.shape[-1]}, y's samples")
+    return like(y, front(waveforms))
 
 
 def _make(
-    config: MelConfig,
-    norm: float | str | None,
+    *,
     device: torch.device,
     dtype: torch.dtype,
-    w: Tensor | None = None,
+    pad_mode: str,
+    n_mels: object,
+    norm: float | str | None,
+    **given: Any,  # noqa: ANN401, checked by the config
 ) -> FrontEnd:
+    """What computes, for librosa's arguments."""
+    config = front_end(given | {"norm": norm}, n_mels=n_mels, pad_mode=pad_mode)
+    w = window_numbers(given["window"], config.win_length)
     spectrum = None if w is None else Spectrum(config, w)
     bank = None if norm in NORMS else filterbank(config, norm)
-    front = FrontEnd(config, stages=compile_with(config, spectrum=spectrum, bank=bank))
+    stages = compile_with(config, spectrum=spectrum, bank=bank)
+    front = FrontEnd(config, stages=stages, exact=False)
     return front.to(device, dtype)
 
 
-# A function has no layer to keep its constants in, and making them takes as long as a second of
+# A function has no layer to keep its constants in, and making them takes longer than a second of
 # audio. Those who call it clip by clip do so with the same arguments.
-_made = functools.lru_cache(maxsize=8)(_make)
+_made = functools.lru_cache(maxsize=8, typed=True)(_make)
 
 
 def _bands_of(given: dict[str, Any], spectra: Tensor) -> Tensor:
@@ -170,24 +179,20 @@ def _check_waveforms(waveforms: Tensor) -> None:
         raise UsageError("y holds NaN or infinity: must be finite")
 
 
-def _padded(
-    waveforms: Tensor, config: MelConfig, pad_mode: str | Callable[..., Any]
-) -> tuple[Tensor, MelConfig]:
-    """Waveforms, and a config that centres frames; or those padded, and one that does not.
+def _pads_itself(n_samples: int, n_fft: object, pad_mode: str | Callable[..., Any]) -> bool:
+    """Whether padding is beyond a config: it is done before frames are cut.
 
-    The second is for what no config can do: modes that only NumPy has, reflection to and fro in a
-    signal that is shorter than its padding, and padding of nothing at all.
+    So it is for modes that only NumPy has, reflection to and fro in a signal that is shorter than
+    its padding, and padding of nothing at all.
     """
-    n_samples, half = waveforms.shape[-1], config.frame.n_fft // 2
-    if not callable(pad_mode):
-        one_of("pad_mode", pad_mode, _PAD_MODES)
-        if n_samples == 0 and pad_mode != "constant":
-            raise wrong("pad_mode", pad_mode, "must be 'constant', since y has no samples")
-        is_short = n_samples <= (half if pad_mode == "reflect" else 0)
-        if pad_mode in _BY_CONFIG and not is_short:
-            return waveforms, config
-    frame = dataclasses.replace(config.frame, pad="none", pad_mode="constant")
-    return _as_numpy_pads(waveforms, half, pad_mode), dataclasses.replace(config, frame=frame)
+    if callable(pad_mode):
+        return True
+    one_of("pad_mode", pad_mode, _PAD_MODES)
+    if n_samples == 0 and pad_mode != "constant":
+        raise wrong("pad_mode", pad_mode, "must be 'constant', since y has no samples")
+    size = whole(n_fft)
+    reach = size // 2 if pad_mode == "reflect" and isinstance(size, int) else 0
+    return pad_mode not in _BY_CONFIG or n_samples <= reach
 
 
 def _as_numpy_pads(waveforms: Tensor, half: int, pad_mode: str | Callable[..., Any]) -> Tensor:
