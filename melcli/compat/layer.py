@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
+from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.stft import KernelSpectrum, Spectrum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from melcli.config import MelConfig
-    from melcli.dsp.frontend import FrontEnd
     from melcli.dsp.stage import Stage
 
 _ENGINE: Final = "front_end."
@@ -37,9 +37,18 @@ class Layer(nn.Module):
 
     def __init__(self, front_end: FrontEnd, config: MelConfig | None) -> None:
         super().__init__()
-        self.config = config
+        self._config = config
         self.front_end = front_end
         front_end.exact = False
+
+    @property
+    def config(self) -> MelConfig | None:
+        """The front end as ``melcli extract --config`` takes it: ``config.to_toml()``.
+
+        None where no config says it all: also once its weights are others, learnt or loaded.
+        """
+        config = self._config
+        return config if config is not None and _is_of(config, self.front_end) else None
 
     def original_state(self) -> dict[str, Tensor]:
         """All tensors of the state, under the original's names; here, what is learnt."""
@@ -121,6 +130,22 @@ def constant_spectrum(config: MelConfig, cosines: Tensor, sines: Tensor) -> Stag
         for given, known in zip((cosines, sines), own.kernels(), strict=True)
     )
     return own if is_fft else KernelSpectrum(cosines.clone(), sines.clone(), learns=False)
+
+
+def _is_of(config: MelConfig, front_end: FrontEnd) -> bool:
+    """Whether the weights of a front end are those of a config."""
+    ours, made = front_end, FrontEnd(config)
+    if isinstance(ours.stft, Spectrum):
+        pairs = [(ours.stft.window, cast("Spectrum", made.stft).window)]
+    else:
+        pairs = list(zip(ours.stft.kernels(), made.stft.kernels(), strict=True))
+    pairs.append((ours.filterbank.weight, made.filterbank.weight))
+    return all(_is_same(a.detach(), b) for a, b in pairs)
+
+
+def _is_same(a: Tensor, b: Tensor) -> bool:
+    apart = (a.to("cpu", torch.float64) - b.to(torch.float64)).abs().max()
+    return bool(apart <= _ROUNDING * b.abs().max())
 
 
 def put(target: Tensor, value: Tensor) -> None:

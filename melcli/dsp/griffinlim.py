@@ -38,11 +38,13 @@ from torch import Tensor, nn
 
 from melcli import frames
 from melcli.dsp.packing import Packed, Piece, pack, place
+from melcli.dsp.precision import kept_precise
 from melcli.dsp.stft import Spectrum
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Self
 
     from melcli.config import MelConfig
 
@@ -150,6 +152,9 @@ class GriffinLim(nn.Module):
         hop = config.frame.hop_length
         energy = nn.functional.pad(squares, (0, -len(squares) % hop)).view(-1, hop).sum(dim=0)
         self.least_energy = _LEAST_ENERGY * float(energy.max())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002, torch's own
+        return super()._apply(kept_precise(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     @property
     def block_rows(self) -> int:

@@ -248,6 +248,18 @@ class TestState:
             if name != "stft.window_mask":
                 torch.testing.assert_close(tensor, state[name])
 
+    @pytest.mark.parametrize("name", ["mel_basis", "stft.wsin"])
+    @pytest.mark.parametrize("into", [{}, {"trainable_mel": True, "trainable_STFT": True}])
+    def test_no_config_says_what_was_learnt(self, name: str, into: dict[str, Any]) -> None:
+        """There is one as long as the weights are its own, in any precision."""
+        layer = MelSpectrogram(**SMALL, **into)
+        state = layer.state_dict()
+        layer.load_state_dict(state)
+        assert layer.config is not None
+        assert layer.double().config is not None
+        layer.load_state_dict(state | {name: 1.01 * state[name]})
+        assert layer.config is None
+
     def test_a_transform_stays_an_fft(self) -> None:
         """Where the kernels that are loaded are those of the transform."""
         layer = MelSpectrogram(**SMALL)

@@ -395,6 +395,14 @@ class TestSpectra:
         assert torch.equal(bank, known)
         assert float((bank - MelScale(3, rate, n_stft=13).fb.T).abs().max()) > 0.01
 
+    def test_a_band_may_end_at_half_an_odd_rate(self) -> None:
+        """Where the filterbank's last bin is half a hertz below."""
+        layer = MelSpectrogram(11025, n_fft=512, n_mels=20, f_max=5512.5)
+        assert layer.config is not None
+        assert (layer.config.f_max, layer.config.mel.fb_sample_rate) == (5512.5, 11024)
+        with pytest.raises(UsageError, match=r"^f_max = 5513\.0: must be at most half"):
+            MelSpectrogram(11025, n_fft=512, n_mels=20, f_max=5513.0)
+
     def test_the_config_is_the_front_end(self) -> None:
         """Through its file, bit for bit."""
         layer = MelSpectrogram(11025, 512, 400, 100, 50.0, 5000.0, 30, 20, norm="slaney")

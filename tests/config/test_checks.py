@@ -146,6 +146,16 @@ def test_values_are_checked(key: str, value: object, complaint: str | None) -> N
         MelConfig().updated({key: value})
 
 
+def test_a_bank_of_a_hertz_less_may_end_at_half_the_rate() -> None:
+    """As torchaudio's is, at an odd rate; no further, and with no other rate."""
+    odd = {"wave.sample_rate": 11025, "mel.fb_sample_rate": 11024}
+    assert MelConfig().updated(odd | {"mel.f_max": 5512.5}).f_max == 5512.5
+    with pytest.raises(ConfigError, match=r"must be at most half of mel\.fb_sample_rate, 5512 Hz"):
+        MelConfig().updated(odd | {"mel.f_max": 5513.0})
+    with pytest.raises(ConfigError, match=r"must be at most half of mel\.fb_sample_rate, 5511 Hz"):
+        MelConfig().updated(odd | {"mel.fb_sample_rate": 11022, "mel.f_max": 5512.5})
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

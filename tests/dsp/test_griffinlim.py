@@ -364,6 +364,14 @@ def test_settings_that_cannot_be(setting: dict[str, Any], words: str) -> None:
         GriffinLim(MelConfig(), **setting)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision(dtype: torch.dtype) -> None:
+    """Its window is not rounded."""
+    spectra = torch.rand(201, 9, generator=torch.Generator().manual_seed(1))
+    expected = GriffinLim(MelConfig(), n_iter=4)(spectra)
+    assert torch.equal(GriffinLim(MelConfig(), n_iter=4).to(dtype)(spectra), expected)
+
+
 def test_a_power_of_0_tells_nothing() -> None:
     """Every magnitude to the power of 0 is 1."""
     with pytest.raises(UsageError, match=r"^spec\.power = 0: must be more than 0"):

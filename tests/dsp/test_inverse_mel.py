@@ -90,6 +90,20 @@ def test_double() -> None:
     assert (found.residuals <= 1e-9).all() or (found.n_steps > 50).any()
 
 
+@pytest.mark.parametrize("method", ["nnls", "pinv", "gels"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_model_in_another_precision(method: str, dtype: torch.dtype) -> None:
+    """Its constants are not rounded, so the numbers are the same, with gradients and without."""
+    mels = torch.rand(64, 3, generator=torch.Generator().manual_seed(1)) + 0.1
+    expected = InverseMelScale(bank(), method)(mels)  # type: ignore[arg-type]  # one of them
+    inverse = InverseMelScale(bank(), method).to(dtype)  # type: ignore[arg-type]  # likewise
+    assert torch.equal(inverse(mels), expected)
+    found = inverse(mels.requires_grad_())
+    found.sum().backward()
+    assert mels.grad is not None
+    assert bool(mels.grad.isfinite().all())
+
+
 @pytest.mark.parametrize("method", ["nnls", "pinv"])
 def test_gradients(method: str) -> None:
     """Through both methods, by finite differences."""

@@ -39,8 +39,6 @@ _WINDOWS: Final[dict[Callable[..., Tensor], str]] = {
 }
 _SHAPING: Final = {"hamming": {"alpha", "beta"}, "kaiser": {"beta"}}
 """What else than ``periodic`` shapes a window."""
-_ROUNDING: Final = 1e-5
-"""Windows and filterbanks no further apart, in parts of their largest number, are the same."""
 
 
 def framing(
@@ -163,12 +161,6 @@ def make_window(
         told = f"must give {config.win_length} finite numbers, not all 0"
         raise wrong("window_fn", window_fn, told)
     return window.detach()
-
-
-def same(a: Tensor, b: Tensor) -> bool:
-    """Whether two windows, or filterbanks, differ by rounding only."""
-    apart = (a.to(torch.float64) - b.to(a.device, torch.float64)).abs().max()
-    return bool(apart <= _ROUNDING * b.abs().max())
 
 
 def warn_of_empty(bank: Tensor, larger: str) -> None:

@@ -21,7 +21,6 @@ from melcli.compat.torchaudio.settings import (
     make_window,
     padding,
     pads_itself,
-    same,
     scaling,
     warn_of_empty,
     window_name,
@@ -81,8 +80,6 @@ class _Transform(Layer):
         return self.front_end.stft.plain  # type: ignore[return-value]  # ours has it
 
     def _take_window(self, window: Tensor) -> None:
-        if not same(window, self.window):
-            self.config = None
         stage = _WindowedSpectrum(self.front_end.config, window)
         self.front_end = self.front_end.with_stage("stft", stage)
 
@@ -320,8 +317,6 @@ class MelSpectrogram(_Transform):
         known = self.original_state()
         for name, tensor in known.items():
             check_shape(state[name], tensor, name)
-        if not same(state["mel_scale.fb"], known["mel_scale.fb"]):
-            self.config = None
         self._take_window(state["spectrogram.window"])
         bank = type(self.front_end.filterbank)(state["mel_scale.fb"].T)
         self.front_end = self.front_end.with_stage("filterbank", bank)
