@@ -108,6 +108,14 @@ class PseudoInversion(_Float64):
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("inverse", inverse.T.contiguous(), persistent=False)
 
+    def spectra(self, mels: Tensor) -> Tensor:
+        """Spectra of mels ``(..., n_mels)`` and nothing else, in no blocks: twice as quick.
+
+        To rounding they are those of :meth:`forward`.
+        """
+        found = mels.to(torch.float64) @ self.inverse
+        return found.relu_().to(mels.dtype)
+
     def forward(self, mels: Tensor) -> Inverted:
         """Spectra of mels ``(n_rows, n_mels)``."""
         n_rows, size = mels.shape[0], block_rows(self.bank.shape[1])

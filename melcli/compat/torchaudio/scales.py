@@ -195,5 +195,4 @@ class InverseMelScale(_Bank):
             told = f"must be (..., n_mels, n_frames), n_mels = {self.n_mels}"
             raise wrong("melspec", tuple(melspec.shape), told)
         rows = floating("melspec", melspec).transpose(-1, -2)
-        spectra: Tensor = self._inversion(rows.reshape(-1, self.n_mels)).spectra
-        return spectra.reshape(*rows.shape[:-1], self.n_stft).transpose(-1, -2)
+        return self._inversion.spectra(rows).transpose(-1, -2)
