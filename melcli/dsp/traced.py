@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def together(front_end: FrontEnd, waveforms: Tensor) -> Tensor:
     """Mels ``(n_items, *row_shape, n_rows)`` of waveforms ``(n_items, n_samples)``."""
+    waveforms = waveforms.to(front_end.device)
     if waveforms.dtype == torch.int16:
         waveforms = waveforms * INT16_SCALE
     for stage in front_end.sample_stages:

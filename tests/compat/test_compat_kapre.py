@@ -162,6 +162,19 @@ class TestGolden:
         if norm == 1:
             assert torch.equal(Melspectrogram(**MEL)(two_channels()), found)
 
+    def test_the_quietest(self) -> None:
+        """All but silent, of rounding most of all: to the two digits that are known."""
+        x = two_channels()
+        layers: list[tuple[Any, float]] = [
+            (Spectrogram(**USUAL), 1.5e-13),
+            (Spectrogram(**USUAL, padding="valid", power_spectrogram=1), 2.7e-7),
+            (Melspectrogram(**MEL), 8.1e-6),
+            (Melspectrogram(**MEL, norm="slaney"), 1.5e-6),
+            (Melspectrogram(**MEL, norm=None), 9.9e-6),
+        ]
+        for layer, least in layers:
+            assert float(layer(x).min()) == pytest.approx(least, rel=0.05)
+
     def test_mels_in_decibels(self) -> None:
         """Of powers, and by the HTK scale of their roots."""
         of_powers = Melspectrogram(

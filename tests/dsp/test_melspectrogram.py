@@ -200,7 +200,19 @@ class TestLengths:
 
 
 class TestPrecision:
-    """Never below float32."""
+    """Never below float32, and on any device."""
+
+    @pytest.mark.parametrize("options", [{}, {"trainable_filterbank": True}])
+    def test_devices(self, device: str, options: dict[str, bool]) -> None:
+        """The module moves as others do; waveforms that lie elsewhere are fetched."""
+        module, waveforms = MelSpectrogram("whisper-80", **options), noise(2, 9_000)
+        expected = module(waveforms).detach()
+        module.to(device)
+        for found in (module(waveforms.to(device)), module(waveforms)):
+            assert found.device.type == device
+            torch.testing.assert_close(found.detach().cpu(), expected, rtol=1e-3, atol=1e-3)
+        state = {name: tensor.cpu() for name, tensor in module.state_dict().items()}
+        MelSpectrogram("whisper-80", **options).load_state_dict(state)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_a_model_in_half_precision(self, dtype: torch.dtype) -> None:
@@ -386,6 +398,18 @@ class TestCompilers:
         for waveforms in (example, noise(5, 41_234), noise(3, max(low, 4_000))):
             expected = module(waveforms)
             torch.testing.assert_close(program(waveforms), expected, rtol=1e-4, atol=2e-4)
+
+    @pytest.mark.parametrize("scope", ["frame", "wave"])
+    def test_dither_is_the_same_noise(self, scope: str) -> None:
+        """Compiled, with a break in the graph, and exported."""
+        torch.compiler.reset()
+        module = MelSpectrogram(SMALL.updated({"wave.dither": 0.1, "wave.dither_scope": scope}))
+        waveforms = noise(2, 400)
+        assert not torch.equal(module(waveforms), MelSpectrogram(SMALL)(waveforms))
+        compiled = torch.compile(module, backend="eager")
+        program = torch.export.export(module, (waveforms,)).module()
+        for mels in (compiled(waveforms), program(waveforms)):
+            torch.testing.assert_close(mels, module(waveforms), rtol=1e-4, atol=1e-4)
 
     def test_gradients_of_a_compiled_one(self) -> None:
         """They are those of the plain one, for waveforms and weights."""
