@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import soundfile
 import torch
+import tqdm
 
 import melcli
 from melcli import frames, presets
@@ -411,9 +412,11 @@ class TestCompilers:
         for mels in (compiled(waveforms), program(waveforms)):
             torch.testing.assert_close(mels, module(waveforms), rtol=1e-4, atol=1e-4)
 
-    def test_gradients_of_a_compiled_one(self) -> None:
+    def test_gradients_of_a_compiled_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """They are those of the plain one, for waveforms and weights."""
         torch.compiler.reset()
+        # torch shows a bar, whose thread would stay, and keep later tests from forking.
+        monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
         module = MelSpectrogram(OF_MAGNITUDES, trainable_filterbank=True, trainable_stft=True)
         compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
         gradients = []
