@@ -379,7 +379,7 @@ class TestCompilers:
         mels = torch.compile(module, backend="eager", fullgraph=True)(waveforms)
         torch.testing.assert_close(mels, module(waveforms), rtol=1e-4, atol=2e-4)
 
-    @pytest.mark.parametrize("name", KINDS)
+    @pytest.mark.parametrize("name", sorted(KINDS.keys() - OPEN.keys()))
     def test_exported_for_one_shape(self, name: str) -> None:
         """A program of torch operations alone."""
         module = MelSpectrogram(KINDS[name])
