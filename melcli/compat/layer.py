@@ -25,8 +25,8 @@ class Layer(nn.Module):
     """A front end that another system's code knows how to call.
 
     Each waveform's numbers are the same alone and in a batch, to float32's rounding. Its parameters
-    are those of ``front_end``. Its state has the names and shapes of the original:
-    a layer that has any says so by :meth:`original_state` and :meth:`take_state`.
+    are those of ``front_end``. Its state has the names and shapes of the original: a layer that has
+    any says so by :meth:`original_state` and :meth:`take_state`.
 
     Args:
         front_end: What computes.

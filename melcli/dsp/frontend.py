@@ -99,7 +99,7 @@ def compile_with(
         elif learns_bank and isinstance(stage, MelBands | PowerMelBands):
             if isinstance(stage, PowerMelBands):
                 yield Magnitude(2.0, 0.0, "add")
-            yield LearntBands(stage.weight.clone() if bank is None else bank)
+            yield LearntBands(stage.weight if bank is None else bank)
         elif bank is not None and isinstance(stage, MelBands | PowerMelBands):
             yield type(stage)(bank)
         else:

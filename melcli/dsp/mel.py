@@ -231,8 +231,8 @@ class _Product(Stage):
 
     @property
     def weight(self) -> Tensor:
-        """The filterbank, ``(n_mels, n_freqs)``."""
-        return self.bank[:: self.repeats, : self.n_mels].T
+        """A copy of the filterbank, ``(n_mels, n_freqs)``."""
+        return self.bank[:: self.repeats, : self.n_mels].T.clone()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002, torch's own
         self._groups = None  # the weights move, or become others
