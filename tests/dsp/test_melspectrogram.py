@@ -11,16 +11,23 @@ import pytest
 import soundfile
 import torch
 import tqdm
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 import melcli
 from melcli import frames, presets
 from melcli.config import Frame, Log, Mel, MelConfig, Scale, Spec, Wave
 from melcli.dsp.frontend import FrontEnd
 from melcli.dsp.melspectrogram import MelSpectrogram
+from melcli.dsp.traced import together
 from melcli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.strategies import small_configs
+else:
+    from strategies import small_configs
 
 SMALL = MelConfig(
     frame=Frame(n_fft=16, hop_length=8),
@@ -369,6 +376,18 @@ class TestLearning:
 
 class TestCompilers:
     """torch.compile and torch.export, for one front end of each kind."""
+
+    @settings(max_examples=200, deadline=None)
+    @given(config=small_configs(), more=st.integers(0, 60), seed=st.integers(0, 999))
+    def test_a_batch_at_once_is_item_by_item(self, config: MelConfig, more: int, seed: int) -> None:
+        """What compilers are given: every rule of padding, down to the shortest, to rounding."""
+        n_samples = frames.shortest(config) + more
+        assume(frames.n_frames(config, n_samples) > 0)
+        front_end, waveforms = FrontEnd(config), noise(3, n_samples, seed=seed)
+        rows = front_end.rows(list(waveforms))
+        expected = torch.stack(rows).movedim(1, -1)
+        torch.testing.assert_close(together(front_end, waveforms), expected, rtol=1e-4, atol=1e-6)
+        assert torch.equal(front_end(waveforms), expected)
 
     @pytest.mark.parametrize("name", KINDS)
     def test_compiled_whole(self, name: str) -> None:
