@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _ENGINE: Final = "front_end."
 _ROUNDING: Final = 1e-6
-"""Kernels that are no further from those of the transform are those of the transform."""
+"""Weights that are no further from those of a config are those of the config."""
 
 
 class Layer(nn.Module):
@@ -125,10 +125,8 @@ def constant_spectrum(config: MelConfig, cosines: Tensor, sines: Tensor) -> Stag
         sines: The same.
     """
     own = Spectrum(config)
-    is_fft = all(
-        torch.allclose(given.to(known), known, rtol=0.0, atol=_ROUNDING)
-        for given, known in zip((cosines, sines), own.kernels(), strict=True)
-    )
+    pairs = zip((cosines, sines), own.kernels(), strict=True)
+    is_fft = all(_is_same(given, known) for given, known in pairs)
     return own if is_fft else KernelSpectrum(cosines.clone(), sines.clone(), learns=False)
 
 
@@ -144,6 +142,7 @@ def _is_of(config: MelConfig, front_end: FrontEnd) -> bool:
 
 
 def _is_same(a: Tensor, b: Tensor) -> bool:
+    """Whether weights are those of a config, to rounding in parts of the largest."""
     apart = (a.to("cpu", torch.float64) - b.to(torch.float64)).abs().max()
     return bool(apart <= _ROUNDING * b.abs().max())
 
