@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import socket
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ import soundfile
 
 from melcli.audio import containers, formats, wav
 from melcli.audio.evidence import HEAD_BYTES, Container
+from melcli.audio.raw import RawFormat
 from melcli.audio.sources import Source, spool
 from melcli.errors import AudioError
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["Audio", "AudioInfo", "AudioReader", "probe", "read", "spool"]
+__all__ = ["Audio", "AudioInfo", "AudioReader", "RawFormat", "part_of", "probe", "read", "spool"]
 
 MAX_SAMPLE_RATE: Final = 10_000_000
 MAX_CHANNELS: Final = 1024
@@ -51,6 +53,16 @@ _READS_PLAIN: Final = sys.byteorder == "little" and hasattr(os, "preadv")
 # again, for as long as the header claims. No coding has more samples in a byte than these do.
 _MOST_PER_BYTE: Final = 16
 _MOST_PER_BYTE_OF: Final = {"ALAC": 4096, "FLAC": 2**63}
+
+# A decoder of these can begin at any sample, with the same result. All others have a memory (MP3,
+# Opus, ADPCM), or libsndfile goes wrong by a few samples (Vorbis near the end): what lies before
+# the part that is asked for is decoded too, and thrown away.
+_SEEKABLE: Final = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "ALAC_")
+_SKIPPED_SAMPLES: Final = 1 << 16
+_SKIPPED_BYTES: Final = 1 << 20
+
+MAX_OVERSHOOT_SECONDS: Final = 0.5
+"""So much later than a recording a part of it may end: tables round, and so do lossy codecs."""
 
 # int16 holds these exactly, and int16 / 32768 is bit for bit what libsndfile gives as float32.
 _INT16_SUBTYPES: Final = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
@@ -107,6 +119,27 @@ def probe(source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> 
         return reader.info
 
 
+def part_of(info: AudioInfo, start: float, end: float, *, name: str) -> AudioInfo:
+    """What a header that says this of a recording says of a part of it.
+
+    Args:
+        info: Of the recording.
+        start: Where the part begins, in seconds.
+        end: Where it ends.
+        name: What messages call it.
+
+    Raises:
+        AudioError: The part is not in the recording.
+    """
+    first, last = _ends(info.sample_rate, start, end)
+    n_samples = info.n_samples
+    if n_samples is not None:
+        if info.exact:
+            _check_part(n_samples, info.sample_rate, first, last, name)
+        last = n_samples if last is None else min(last, n_samples)
+    return replace(info, n_samples=None if last is None else max(0, last - first))
+
+
 def read(source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> Audio:
     """Read a whole recording: :class:`AudioReader` with one piece.
 
@@ -128,6 +161,10 @@ class AudioReader:
         source: A path (bytes need not be UTF-8), or a seekable binary stream, read from its start
             and left open.
         name: What messages call it; by default its path.
+        start: Where the part that is read begins, in seconds. Only that part is decoded, and what
+            lies before it where a decoder cannot begin anywhere else.
+        end: Where it ends, in seconds: at the sample nearest to it, which is not read any more.
+        raw: Read bytes without a header, coded like this.
 
     Attributes:
         info: What the header says.
@@ -137,10 +174,12 @@ class AudioReader:
         is_at_end: All samples were returned, and nothing is missing. Where the header counts them,
             this is so as soon as the last one was returned; where it does not, the read that finds
             no more tells.
+        ends_early: The recording ended before the part that was asked for did, by at most
+            ``MAX_OVERSHOOT_SECONDS``.
 
     Raises:
-        AudioError: It cannot be read, is not audio, holds no samples, or its header shows that it
-            is cut short.
+        AudioError: It cannot be read, is not audio, holds no samples, its header shows that it
+            is cut short, or the part that is asked for is not in it.
     """
 
     info: AudioInfo
@@ -148,6 +187,7 @@ class AudioReader:
     n_channels: int
     dtype: Literal["int16", "float32"]
     is_at_end: bool
+    ends_early: bool
 
     # What a plain WAV does without.
     _container = Container()
@@ -155,31 +195,49 @@ class AudioReader:
     _feed: _Feed | None = None
     _stream: _PlainWav | _SoundFile | None = None
 
-    def __init__(self, source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> None:
-        self._n_read = 0
-        self.is_at_end = False
+    def __init__(
+        self,
+        source: str | bytes | Path | BinaryIO,
+        *,
+        name: str | None = None,
+        start: float = 0.0,
+        end: float = math.inf,
+        raw: RawFormat | None = None,
+    ) -> None:
+        self._n_read = 0  # counted from the start of the recording
+        self.is_at_end = self.ends_early = False
         self._source = Source(source, name=name)
         try:
-            head = self._source.pread(HEAD_BYTES, 0)
-            plain = self._find_plain(head)
-            if plain is None:
-                self._container = containers.inspect(self._source.pread, self._source.size, head)
-                self._check_container()
-                self._stream = stream = self._open()
-                self.info = self._describe(stream)
-                counted = self._container.n_samples
-                self._limit = int(stream.frames) if counted is None else counted
-                self._check_header()
-            else:
-                self._stream = _PlainWav(self._source, plain)
-                self.info = self._describe_plain(plain)
-                self._limit = plain.n_samples
+            self._begin(raw)
+            self.sample_rate, self.n_channels = self.info.sample_rate, self.info.n_channels
+            self.dtype = "int16" if self.info.subtype in _INT16_SUBTYPES else "float32"
+            self._go_to(start, end)
         except BaseException:
             self.close()
             raise
-        self.sample_rate, self.n_channels = self.info.sample_rate, self.info.n_channels
-        is_int16 = self.info.subtype in _INT16_SUBTYPES
-        self.dtype = "int16" if is_int16 else "float32"
+
+    def _begin(self, raw: RawFormat | None) -> None:
+        """Find out what it is, and how many samples there are at most."""
+        if raw is not None:
+            self._stream = stream = self._open_raw(raw)
+            self.info = self._describe(stream)
+            self._limit = int(stream.frames)
+            self._check_header()
+            return
+        head = self._source.pread(HEAD_BYTES, 0)
+        plain = self._find_plain(head)
+        if plain is not None:
+            self._stream = _PlainWav(self._source, plain)
+            self.info = self._describe_plain(plain)
+            self._limit = plain.n_samples
+            return
+        self._container = containers.inspect(self._source.pread, self._source.size, head)
+        self._check_container()
+        self._stream = stream = self._open()
+        self.info = self._describe(stream)
+        counted = self._container.n_samples
+        self._limit = int(stream.frames) if counted is None else counted
+        self._check_header()
 
     def __enter__(self) -> Self:
         return self
@@ -243,6 +301,50 @@ class AudioReader:
         """How many samples may still come."""
         return self._limit - self._n_read
 
+    def _go_to(self, start: float, end: float) -> None:
+        """Let the first sample of a part be the next one that is read, and its last one the last.
+
+        Raises:
+            AudioError: It is not in the recording.
+        """
+        info = self.info
+        self._first, self._last = first, last = _ends(info.sample_rate, start, end)
+        if last is not None:
+            if last <= first:
+                cause = f"the part from {start:g} s to {end:g} s holds no sample"
+                raise _not_there(cause, self._source.name)
+            self._limit = min(self._limit, last)
+        if info.exact and info.n_samples is not None:
+            self._check_part(info.n_samples)
+        if first:
+            self._skip_to(first)
+
+    def _skip_to(self, first: int) -> None:
+        stream, info = self._stream, self.info
+        assert stream is not None  # noqa: S101, it was opened just now
+        if (info.format, info.subtype) == ("PAF", "PCM_24"):
+            # Some samples are lost where one read ends and the next begins (libsndfile 1.2.2).
+            cause = "is PAF of 24 bits, of which libsndfile reads no part"
+            raise AudioError(cause, self._source.name, "convert it first: sox IN.paf OUT.wav")
+        if info.exact and info.subtype.startswith(_SEEKABLE):
+            try:
+                stream.seek(first)
+            except (soundfile.LibsndfileError, RuntimeError) as error:
+                raise self._fault(f"is damaged: its {first}th sample cannot be found") from error
+            self._n_read = first
+            return
+        n_samples = min(_SKIPPED_SAMPLES, _SKIPPED_BYTES // (4 * info.n_channels))
+        block = np.empty((max(1, n_samples), info.n_channels), self.dtype)
+        while self._n_read < first:
+            n = self._decode(stream, block[: first - self._n_read])
+            if n == 0:
+                self._check_end()
+            self._n_read += n
+
+    def _check_part(self, n_samples: int) -> None:
+        _check_part(n_samples, self.info.sample_rate, self._first, self._last, self._source.name)
+        self.ends_early = self._last is not None and self._last > n_samples
+
     def _decode(self, stream: _PlainWav | _SoundFile, block: np.ndarray) -> int:
         try:
             return int(stream.buffer_read_into(block, self.dtype))
@@ -284,6 +386,20 @@ class AudioReader:
             return _SoundFile(self._source.fd, "r", closefd=False)
         except soundfile.LibsndfileError as error:
             raise self._not_audio(error) from error
+
+    def _open_raw(self, raw: RawFormat) -> _SoundFile:
+        if extra := self._source.size % raw.frame_bytes:
+            raise self._fault(f"is cut short: {extra} bytes of a sample are left over at its end")
+        self._view = _View(self._source, ())
+        return _SoundFile(
+            self._view,
+            "r",
+            samplerate=raw.sample_rate,
+            channels=raw.n_channels,
+            subtype=raw.subtype,
+            endian=raw.endian,
+            format="RAW",
+        )
 
     def _not_audio(self, error: soundfile.LibsndfileError) -> AudioError:
         self._check_source()
@@ -355,6 +471,8 @@ class AudioReader:
         """Compare what was decoded with what the header counts, where it counts samples."""
         self._check_source()
         expected, mp3 = self.info.n_samples, self._container.mp3
+        if self._last is not None and self._n_read == self._last != expected:
+            return  # what lies behind the part was not looked at
         if self._n_read == 0:
             raise self._no_samples()
         # Without an encoder's delay, an MP3's count may include the frame that holds the count.
@@ -363,6 +481,7 @@ class AudioReader:
             raise self._cut_short(expected, self._n_read, 1 / self.sample_rate, "samples")
         if self._container.n_samples is not None and self._holds_more():
             raise self._fault(f"is damaged: it holds more than the {expected} samples it counts")
+        self._check_part(self._n_read)
 
     def _holds_more(self) -> bool:
         """Whether samples lie behind those that the header counts, and not only a tag."""
@@ -393,12 +512,41 @@ class AudioReader:
         return AudioError(cause, self._source.name, FETCH_AGAIN)
 
 
+def _ends(sample_rate: int, start: float, end: float) -> tuple[int, int | None]:
+    """The first sample of a part, and the one behind its last; None for the recording's end."""
+    first, last = (
+        None if at == math.inf else math.floor(at * sample_rate + 0.5) for at in (start, end)
+    )
+    return first or 0, last
+
+
+def _check_part(n_samples: int, sample_rate: int, first: int, last: int | None, name: str) -> None:
+    """Compare where a part begins and ends with how long the recording is.
+
+    Raises:
+        AudioError: It begins behind its end, or ends more than a little later.
+    """
+    length = f"the recording is {n_samples / sample_rate:.2f} s long"
+    if first and first >= n_samples:
+        raise _not_there(f"{length}, and the part begins at {first / sample_rate:g} s", name)
+    if last is not None and last - n_samples > MAX_OVERSHOOT_SECONDS * sample_rate:
+        raise _not_there(f"{length}, and the part ends at {last / sample_rate:g} s", name)
+
+
+def _not_there(cause: str, name: str) -> AudioError:
+    return AudioError(cause, name, "mend its row in the table, or take it out")
+
+
 class _PlainWav:
     """The samples of a plain WAV, read as a SoundFile is."""
 
     def __init__(self, source: Source, layout: wav.Layout) -> None:
         self._source, self._at = source, layout.begin
         self._frame_bytes = 2 * layout.n_channels
+
+    def seek(self, n_samples: int) -> None:
+        """Go on that many samples further."""
+        self._at += n_samples * self._frame_bytes
 
     def buffer_read_into(self, block: np.ndarray, _dtype: str) -> int:
         """Fill a block of int16 from here on; how many samples came."""

@@ -21,6 +21,7 @@ import soundfile
 from melcli.audio.reading import AudioReader, probe, read
 from melcli.config import MelConfig
 from melcli.errors import AudioError
+from melcli.pipeline.plan import PlannedInput
 from melcli.pipeline.stopwatch import Stopwatch
 from melcli.pipeline.waveforms import WaveformReader
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from tests.audio.conftest import Make
 
+STREAM = PlannedInput("a.wav", None, None, None)
 N_SAMPLES = 3000
 N_CUTS, N_FLIPS = 40, 60
 
@@ -412,7 +414,7 @@ def test_rates_too_far_from_the_front_end_are_told(sample_rate: int) -> None:
     data = io.BytesIO(riff(fmt(sample_rate=sample_rate), DATA))
     config = MelConfig().updated({"wave.sample_rate": 16_000})
     with pytest.raises(AudioError, match=f"claims {sample_rate} Hz, too far from 16000 Hz"):
-        WaveformReader(data, "a.wav", config, Stopwatch())
+        WaveformReader(data, STREAM, config, Stopwatch())
 
 
 ODD = {
@@ -484,7 +486,7 @@ def test_samples_that_are_no_numbers_are_counted(
     soundfile.write(file, samples, 16_000, format=file_format, subtype=subtype)
     config = MelConfig().updated({"wave.sample_rate": 16_000})
     with (
-        WaveformReader(file, "a.wav", config, Stopwatch()) as reader,
+        WaveformReader(file, STREAM, config, Stopwatch()) as reader,
         pytest.raises(AudioError, match="holds 3 samples that are NaN or infinite, from sample 12"),
     ):
         reader.read()
