@@ -27,6 +27,7 @@ from melcli.errors import DeviceError, StoreError
 from melcli.store import (
     Array,
     Done,
+    Excerpt,
     Failed,
     Header,
     Item,
@@ -310,6 +311,53 @@ class StoreContract:
         np.testing.assert_array_equal(reader.read("x.wav#0@1"), rows[1])
         with pytest.raises(KeyError):
             reader.read("x.wav")
+        reader.close()
+
+    def test_excerpts(self, path: Path, header: Header) -> None:
+        """What part of which recording an input is comes back, from the journal and the output."""
+        excerpts = {
+            "a.wav": None,
+            "b": Excerpt("r/größe.wav", 0.1, 0.7, 1),
+            "c": Excerpt("r.wav", 1 / 3),
+            "d": Excerpt("r.wav", 0.0, 2.5),
+            "e.wav": None,
+        }
+        made = [Input("a.wav"), Input("b"), Input("c", 0), Input("d", -1), Input("e.wav", -1)]
+        outcomes = [
+            (replace(what, excerpt=excerpts[what.id]), rows)
+            for what, rows in (outcome(one, header) for one in made)
+        ]
+        expected = [_without_checksums(what) for what, _ in outcomes]
+        for n_written in (4, 5):
+            writer = open_writer(path, header)
+            assert [_without_checksums(seen) for seen in writer.outcomes()] == (
+                expected[:4] if n_written == 5 else []
+            )
+            for what, rows in outcomes[4 if n_written == 5 else 0 : n_written]:
+                writer.write(what, rows)
+            writer.commit()
+            writer.close()
+        writer = open_writer(path, header)
+        writer.finish(excerpts)
+        writer.close()
+        reader = open_reader(path)
+        assert [_without_checksums(seen) for seen in reader.outcomes()] == expected
+        assert list(reader.faults()) == []
+        reader.close()
+        # Taken over into a larger output, they are what they were.
+        writer = open_writer(path, header)
+        for seen in list(writer.previous()):
+            writer.keep(seen)
+        writer.write(*outcome(Input("f.wav"), header))
+        writer.finish([*excerpts, "f.wav"])
+        writer.close()
+        reader = open_reader(path)
+        seen = [_without_checksums(found) for found in reader.outcomes()]
+        assert seen == [
+            *expected[:3],
+            _without_checksums(outcome(Input("f.wav"), header)[0]),
+            *expected[3:],
+        ]
         reader.close()
 
     def test_equal_hashes(

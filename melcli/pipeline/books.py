@@ -62,7 +62,7 @@ class Books:
             if isinstance(outcome, Done):
                 self._beside[outcome.id] = None
             return
-        if not self.plan.is_as(index, outcome.source_size, outcome.source_mtime_ns):
+        if not self.plan.is_as(index, outcome):
             self.states[index] = _TODO
         elif isinstance(outcome, Done):
             self.states[index] = if_done

@@ -205,9 +205,7 @@ class _Fit:
                 # Of a stretch, which is read again as a whole if it is read again.
                 return not (self.out.retry_failed and self._is_beside(outcome.id))
             index = find(outcome.id)
-            return index is not None and plan.is_as(
-                index, outcome.source_size, outcome.source_mtime_ns
-            )
+            return index is not None and plan.is_as(index, outcome)
 
         return FitWriter(
             self.path,

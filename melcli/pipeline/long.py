@@ -106,7 +106,7 @@ class _Streamed:
     def _pieces(self, number: int) -> Iterator[tuple[Tensor, bool]]:
         """The channel from its start, for rules that look at all of it first."""
         of = self._of
-        with WaveformReader(of.source, of.planned.name, of.config, of.watch) as reader:
+        with WaveformReader(of.source, of.planned, of.config, of.watch) as reader:
             is_last = False
             while not is_last:
                 of.watch.start()

@@ -7,10 +7,11 @@ its cause when its turn comes, so that the books balance.
 from __future__ import annotations
 
 import fnmatch
+import functools
+import math
 import os
 import re
 import stat
-import sys
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -19,13 +20,23 @@ from typing import TYPE_CHECKING
 from melcli.audio.formats import AUDIO_EXTENSIONS, FOREIGN_EXTENSIONS
 from melcli.errors import NoInputError, UsageError
 from melcli.pipeline.batching import decoded_bytes
+from melcli.pipeline.excerpts import Excerpts
+from melcli.pipeline.lists import Listed, ListFormat, read_list
+from melcli.pipeline.names import item_id, printable
+from melcli.store.records import Excerpt
 from melcli.store.shards import Shard, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from melcli.audio.raw import RawFormat
+    from melcli.store.records import Outcome
+
 _SPLIT_NAME = re.compile(r"(.+?)(?:#\d+|@\d+|#\d+@\d+)", re.DOTALL)
 """The id of an item: that of its input, the number of its channel, the number of its chunk."""
+
+_EXCERPT_BYTES = 4 * 2 * 48_000
+"""Of float32 that a second of an excerpt may be, for budgets: two channels at 48 kHz."""
 
 STDIN_ID = "stdin"
 _STDIN_ROOT = b"-"
@@ -37,8 +48,12 @@ class Selection:
 
     Args:
         paths: Files, folders, and ``-`` for one audio stream on standard input.
-        files_from: A file of names, one a line; ``-`` reads them from standard input.
+        files_from: A list of files, or a table of parts of files (:mod:`melcli.pipeline.lists`);
+            ``-`` reads it from standard input.
         null: The names there are separated by NUL, as ``find -print0`` writes them.
+        files_format: How it is written; None lets its extension tell.
+        segments: Kaldi's file of that name, for a ``wav.scp``.
+        raw: How the bytes on standard input are to be read, if they have no header.
         root: Folder that the ids of files given by name count from.
         include: Globs; only ids that match one are taken. Empty takes all.
         exclude: Globs; ids that match one are left out.
@@ -50,6 +65,9 @@ class Selection:
     paths: tuple[str | os.PathLike[str], ...] = ()
     files_from: str | None = None
     null: bool = False
+    files_format: ListFormat | None = None
+    segments: str | None = None
+    raw: RawFormat | None = None
     root: str | os.PathLike[str] = "."
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -70,11 +88,15 @@ class PlannedInput:
     path: bytes | None
     size: int | None
     mtime_ns: int | None
+    excerpt: Excerpt | None = None
+    raw: RawFormat | None = None
 
     @property
     def name(self) -> str:
         """What messages call it."""
-        return self.id if self.path is None else printable(self.path)
+        if self.path is None:
+            return self.id
+        return printable(self.path) + str(self.excerpt or "")
 
     def looked_at_again(self) -> PlannedInput:
         """The same input with what ``stat`` says of it now; as it is if there is no such file."""
@@ -104,6 +126,8 @@ class Plan:
     """Of the whole list, if this is a shard of it."""
     expansion: float | None = None
     """Bytes of float32 that a byte of an input becomes, if it is no audio."""
+    raw: RawFormat | None = None
+    """How standard input is to be read, if it has no header."""
     _roots: list[bytes] = field(default_factory=list)
     _names: bytearray = field(default_factory=bytearray)
     _ends: array[int] = field(default_factory=lambda: array("Q"))
@@ -111,6 +135,7 @@ class Plan:
     _sizes: array[int] = field(default_factory=lambda: array("q"))
     _mtimes: array[int] = field(default_factory=lambda: array("q"))
     _positions: array[int] = field(default_factory=lambda: array("q"))
+    _excerpts: Excerpts | None = None
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -123,13 +148,22 @@ class Plan:
             path=None if root == _STDIN_ROOT else root + name,
             size=None if size < 0 else size,
             mtime_ns=None if mtime_ns < 0 else mtime_ns,
+            excerpt=self._excerpt(index),
+            raw=self.raw if root == _STDIN_ROOT else None,
         )
 
     def __iter__(self) -> Iterator[PlannedInput]:
         return (self[index] for index in range(len(self)))
 
+    def _excerpt(self, index: int) -> Excerpt | None:
+        if self._excerpts is None or (part := self._excerpts.part(index)) is None:
+            return None
+        return Excerpt(item_id(self._name(index)), *part)
+
     def id(self, index: int) -> str:
         """The id of one input."""
+        if self._excerpts is not None and (name := self._excerpts.id(index)):
+            return name
         # The name of a folder that could not be walked ends in a slash; no id does.
         return item_id(self._name(index).removesuffix(b"/"))
 
@@ -168,11 +202,14 @@ class Plan:
 
         return find
 
-    def is_as(self, index: int, size: int | None, mtime_ns: int | None) -> bool:
-        """Whether an input is known to have this size and time."""
+    def is_as(self, index: int, outcome: Outcome) -> bool:
+        """Whether an input is known to have the size and time of an outcome, and is that part."""
         planned = self._mtimes[index]
-        is_in_time = mtime_ns == (None if planned < 0 else planned)
-        return is_in_time and self._sizes[index] >= 0 and self._sizes[index] == size
+        is_in_time = outcome.source_mtime_ns == (None if planned < 0 else planned)
+        size = self._sizes[index]
+        if not is_in_time or size < 0 or size != outcome.source_size:
+            return False
+        return self._excerpt(index) == outcome.excerpt
 
     def size(self, index: int) -> int:
         """Bytes of the input's file; 0 if unknown."""
@@ -187,11 +224,30 @@ class Plan:
         size = self.size(index)
         if self.expansion is not None:
             return int(size * self.expansion)
-        return decoded_bytes(size, self.extension(index))
+        n_bytes = decoded_bytes(size, self.extension(index))
+        if self._excerpts is None or (part := self._excerpts.part(index)) is None:
+            return n_bytes
+        start, end, _ = part
+        return n_bytes if end == math.inf else min(n_bytes, int((end - start) * _EXCERPT_BYTES))
 
     def total_bytes(self) -> int:
-        """Bytes of all inputs."""
+        """Bytes of the files of all inputs; a file counts as often as there are parts of it."""
         return sum(max(0, size) for size in self._sizes)
+
+    def file_bytes(self) -> int:
+        """Bytes of all files, each counted once."""
+        if self._excerpts is None:
+            return self.total_bytes()
+        files = {
+            (self._root_of[index], self._name(index)): self.size(index)
+            for index in range(len(self))
+        }
+        return sum(files.values())
+
+    def chooses_channels(self) -> bool:
+        """Whether some inputs are a channel that a table named."""
+        parts = map(self._excerpts.part, range(len(self))) if self._excerpts else ()
+        return any(part is not None and part[2] >= 0 for part in parts)
 
     def positions(self) -> Iterator[int] | None:
         """Of each input in the whole list, if this is a shard of it."""
@@ -199,7 +255,8 @@ class Plan:
 
     def part(self, shard: Shard) -> Plan:
         """One shard of the inputs; it may have none."""
-        part = Plan(self.ignored, shard, digest_of(self.ids()), self.expansion, self._roots)
+        part = Plan(self.ignored, shard, digest_of(self.ids()), self.expansion, self.raw)
+        part._roots = self._roots
         for index, name in enumerate(self.ids()):
             if shard.holds(name):
                 part._names += self._name(index)
@@ -208,6 +265,8 @@ class Plan:
                 part._sizes.append(self._sizes[index])
                 part._mtimes.append(self._mtimes[index])
                 part._positions.append(index)
+                if self._excerpts is not None:
+                    part._add_excerpt(self._excerpts.id(index), self._excerpts.part(index))
         return part
 
     def root(self, prefix: bytes) -> int:
@@ -223,6 +282,31 @@ class Plan:
         self._root_of.append(root)
         self._sizes.append(-1 if status is None else status.st_size)
         self._mtimes.append(-1 if status is None else status.st_mtime_ns)
+
+    def remove_last(self) -> None:
+        """Take the last input back."""
+        for column in (self._ends, self._root_of, self._sizes, self._mtimes):
+            column.pop()
+        del self._names[self._ends[-1] if self._ends else 0 :]
+        if self._excerpts is not None:
+            self._excerpts.cut(len(self))
+
+    def add_listed(
+        self, root: int, name: bytes, status: os.stat_result | None, listed: Listed
+    ) -> None:
+        """Append an input of a list: a file, or a part of one."""
+        self.add(root, name, status)
+        if not listed.is_plain:
+            part = (listed.start, listed.end, listed.channel)
+            found = Excerpt(item_id(name), *part)
+            self._add_excerpt(listed.id or f"{found.recording}{found}", part)
+
+    def _add_excerpt(self, name: str, part: tuple[float, float, int] | None) -> None:
+        """Say of the last input how it is called, and what part of its recording it is."""
+        if part is not None:
+            if self._excerpts is None:
+                self._excerpts = Excerpts()
+            self._excerpts.add(len(self) - 1, name, part)
 
     def add_stretch(
         self, name: bytes, n_bytes: int, mtime_ns: int, position: int | None = None
@@ -261,32 +345,31 @@ def make_plan(
         UsageError: If two ids, or two paths they are stored under, are equal, equal but for case,
             or one inside the other; or if standard input is asked for two things.
     """
-    if "-" in map(str, selection.paths) and selection.files_from == "-":
-        raise UsageError(
-            "standard input cannot be both the audio and the list of names",
-            None,
-            "give the names in a file: --files-from list.txt",
-        )
-    plan = Plan()
+    plan = Plan(raw=selection.raw)
+    _check_streams(selection)
     cwd, root = os.getcwdb(), os.path.abspath(os.fsencode(selection.root))
     missing = []
-    for path in _given(selection):
+    status_of = functools.lru_cache(maxsize=1)(_status)  # a file's parts mostly stand together
+    for listed in _given(selection, plan.ignored):
+        path = listed.path
         if path == _STDIN_ROOT:
             plan.add(plan.root(_STDIN_ROOT), STDIN_ID.encode(), None)
             continue
-        try:
-            status = os.stat(path)
-        except (OSError, ValueError):
+        status = status_of(path)
+        if status is None:
             missing.append(path)
-            status = None
         if status is not None and stat.S_ISDIR(status.st_mode):
+            if not listed.is_plain:
+                raise UsageError(
+                    "is a folder, and has no parts or channels", printable(path), "name its files"
+                )
             _walk(plan, path, selection)
-        else:
-            prefix, name = _named(path, cwd, root)
-            if _selected(item_id(name), selection):
-                plan.add(plan.root(prefix), name, status)
-            else:
-                plan.ignored["excluded"] += 1
+            continue
+        prefix, name = _named(path, cwd, root)
+        plan.add_listed(plan.root(prefix), name, status, listed)
+        if not _selected(plan.id(len(plan) - 1), selection):
+            plan.remove_last()
+            plan.ignored["excluded"] += 1
     if len(plan) == len(missing):
         raise _nothing_found(plan, missing, selection)
     _refuse_collisions(plan, plan.id, "inputs with one id", _RENAME, splits=splits)
@@ -297,53 +380,54 @@ def make_plan(
     return plan if selection.shard is None else plan.part(selection.shard)
 
 
-def item_id(name: bytes) -> str:
-    """The id of a relative path: UTF-8, whatever bytes the file system holds.
-
-    In a name that is not UTF-8 each undecodable byte is written ``%FF``, and ``%`` as ``%25``.
-
-    >>> item_id("größe.wav".encode()), item_id(b"50%/b\\xff.wav"), item_id(b"50%.wav")
-    ('größe.wav', '50%25/b%FF.wav', '50%.wav')
-    """
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        text = name.replace(b"%", b"%25").decode(errors="surrogateescape")
-        return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text)
-
-
-def printable(path: bytes) -> str:
-    """A path for messages: undecodable bytes and control characters cannot garble a terminal."""
-    text = path.decode(errors="backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 _RENAME = "rename one of them, name the folder above both, or make two outputs"
 _SEPARATE = "write to an .h5 file, which keeps whole names, or make two outputs"
 
 
-def _given(selection: Selection) -> Iterator[bytes]:
-    for path in selection.paths:
-        yield os.fsencode(path)
+def _check_streams(selection: Selection) -> None:
+    """Refuse options that do not fit together.
+
+    Raises:
+        UsageError: Standard input is asked for two things, or what is said of it is of no use.
+    """
+    has_audio = "-" in map(str, selection.paths)
+    if has_audio and selection.files_from == "-":
+        raise UsageError(
+            "standard input cannot be both the audio and the list of names",
+            None,
+            "give the names in a file: --files-from list.txt",
+        )
+    if selection.raw is not None and not has_audio:
+        raise UsageError(
+            "--raw says how standard input is coded, and that is no input",
+            None,
+            "name it: -; a file gets a header with: sox -t raw OPTIONS in.raw out.wav",
+        )
     if selection.files_from is None:
-        return
-    if selection.files_from == "-":
-        raw = sys.stdin.buffer.read()
-    else:
-        try:
-            with open(selection.files_from, "rb") as file:
-                raw = file.read()
-        except OSError as error:
-            raise UsageError(
-                f"the list of names cannot be read: {error.strerror}", selection.files_from
-            ) from error
-    for line in raw.split(b"\0" if selection.null else b"\n"):
-        name = line if selection.null else line.removesuffix(b"\r")
-        if name:
-            # A "-" in a list is a file of that name; standard input is asked for by argument.
-            yield b"./-" if name == b"-" else name
+        is_table = selection.files_format not in {None, "names"}
+        for option, is_given in (("--segments", selection.segments), ("--files-format", is_table)):
+            if is_given:
+                raise UsageError(f"{option} goes with a list", None, "name it: --files-from LIST")
+
+
+def _given(selection: Selection, ignored: Counter[str]) -> Iterator[Listed]:
+    for path in selection.paths:
+        yield Listed(os.fsencode(path))
+    if selection.files_from is not None:
+        yield from read_list(
+            selection.files_from,
+            null=selection.null,
+            list_format=selection.files_format,
+            segments=selection.segments,
+            ignored=ignored,
+        )
+
+
+def _status(path: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):
+        return None
 
 
 def _named(path: bytes, cwd: bytes, root: bytes) -> tuple[bytes, bytes]:

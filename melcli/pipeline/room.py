@@ -6,10 +6,9 @@ import math
 import shutil
 from typing import TYPE_CHECKING
 
-from melcli.audio import reading
 from melcli.errors import AudioError, DeviceError
 from melcli.pipeline.report import size
-from melcli.pipeline.survey import items_and_rows
+from melcli.pipeline.survey import items_and_rows, probe_input
 from melcli.store import is_hdf5
 
 if TYPE_CHECKING:
@@ -124,11 +123,11 @@ def room_for(
     row_bytes = math.prod(config.row_shape) * (2 if out.dtype == "float16" else 4)
     n_rows = n_bytes = 0
     for index in todo[:: max(1, len(todo) // _SAMPLE)]:
-        source = plan[index].path
-        if source is None:
+        planned = plan[index]
+        if planned.path is None:
             continue
         try:
-            _, rows = items_and_rows(reading.probe(source), config, out)
+            _, rows = items_and_rows(probe_input(planned, planned.path), config, out)
         except AudioError:
             continue  # makes no rows
         n_rows += rows

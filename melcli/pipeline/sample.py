@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from melcli.errors import NoInputError, StoreError, UsageError
-from melcli.pipeline.plan import Plan, item_id
+from melcli.pipeline.lists import Listed
+from melcli.pipeline.names import item_id
+from melcli.pipeline.plan import Plan
 from melcli.pipeline.report import plural
 from melcli.store.records import Done, Fault, check_id
 
@@ -120,7 +122,7 @@ class Sample:
 
     def _look_for(self, done: Done, position: int, prefix: bytes) -> None:
         try:
-            names = list(names_of(done.id))
+            names = list(names_of(done.excerpt.recording if done.excerpt else done.id))
         except StoreError as error:
             self.strangers.append(Fault(done.id, error.cause))
             return
@@ -132,7 +134,7 @@ class Sample:
                 continue
             is_there = True
             if (status.st_size, status.st_mtime_ns) == source_of(done):
-                self.plan.add(self.plan.root(prefix), name, status)
+                self.plan.add_listed(self.plan.root(prefix), name, status, _listed(done, name))
                 self.positions.append(position)
                 return
         self.leave_out(done.id, "changed" if is_there else "gone")
@@ -160,6 +162,13 @@ class Sample:
         words = {"gone": "gone", "changed": "changed since"}
         for why, first in self.first_missing.items():
             yield f"{self.missing[why]:,} {words[why]} ({first})"
+
+
+def _listed(done: Done, name: bytes) -> Listed:
+    if done.excerpt is None:
+        return Listed(name)
+    _, start, end, channel = done.excerpt
+    return Listed(name, done.id, start, end, channel)
 
 
 def inputs_of(reader: Reader) -> Iterator[tuple[int, Done]]:

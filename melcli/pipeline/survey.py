@@ -106,7 +106,7 @@ def survey(plan: Plan, config: MelConfig, out: OutputConfig, n_workers: int) -> 
         out: What the output would hold.
         n_workers: Threads that read headers.
     """
-    found = Survey(config.name, inputs=len(plan), input_bytes=plan.total_bytes())
+    found = Survey(config.name, inputs=len(plan), input_bytes=plan.file_bytes())
     found.ignored = plan.ignored
     row_bytes = math.prod(config.row_shape) * (2 if out.dtype == "float16" else 4)
 
@@ -144,9 +144,22 @@ def _probe(planned: PlannedInput) -> reading.AudioInfo | AudioError:
     if planned.path is None:
         return AudioError("standard input is read only once", planned.name)
     try:
-        return reading.probe(planned.path)
+        return probe_input(planned, planned.path)
     except AudioError as error:
         return error
+
+
+def probe_input(planned: PlannedInput, path: bytes) -> reading.AudioInfo:
+    """What the header of an input's file says of the part that the input is.
+
+    Raises:
+        AudioError: It is not audio, its header shows that it is cut short, or the part is not in
+            it.
+    """
+    if planned.excerpt is None:
+        return reading.probe(path)
+    info = reading.probe(path, name=planned.name)
+    return reading.part_of(info, planned.excerpt.start, planned.excerpt.end, name=planned.name)
 
 
 def _add(found: Survey, info: reading.AudioInfo, config: MelConfig, out: OutputConfig) -> None:

@@ -46,6 +46,7 @@ def plan_inputs(
 
     Raises:
         ConfigError: If no audio, however long, gives this front end a frame.
+        UsageError: If channels are chosen twice.
     """
     frames.shortest(config)  # complains where no audio gives a frame
     splits = config.wave.channels == "each" or long_rule(config, out) == "chunks"
@@ -57,7 +58,14 @@ def plan_inputs(
             npy.npy_path(name + _LONGEST_SUFFIX * splits)  # complains about what would be too long
             return npy.npy_path(name)
 
-    return make_plan(selection, stores_by=stores_by, splits=splits)
+    plan = make_plan(selection, stores_by=stores_by, splits=splits)
+    if config.wave.channels == "each" and plan.chooses_channels():
+        raise UsageError(
+            "the table names channels, and --channels each takes all of them",
+            selection.files_from,
+            "leave out one of the two",
+        )
+    return plan
 
 
 def long_rule(config: MelConfig, out: OutputConfig) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from melcli.audio import reading
 from melcli.errors import AudioError
+from melcli.store.records import Excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ class WaveformReader:
 
     Args:
         source: As of :class:`~melcli.audio.reading.AudioReader`.
-        name: What messages call it.
+        planned: The input: what messages call it, and which part of the source it is.
         config: The front end, for its channels, its rate and how to get there.
         watch: Told what reading took, and what mixing and resampling did.
 
@@ -77,16 +78,20 @@ class WaveformReader:
     """
 
     def __init__(
-        self, source: bytes | BinaryIO, name: str, config: MelConfig, watch: Stopwatch
+        self, source: bytes | BinaryIO, planned: PlannedInput, config: MelConfig, watch: Stopwatch
     ) -> None:
-        self._name, self._config, self._watch = name, config, watch
-        self._reader = reading.AudioReader(source, name=name)
+        self._name, self._config, self._watch = planned.name, config, watch
+        excerpt = planned.excerpt or Excerpt("")
+        self._reader = reading.AudioReader(
+            source, name=self._name, start=excerpt.start, end=excerpt.end, raw=planned.raw
+        )
         self.sample_rate, self.n_channels = self._reader.sample_rate, self._reader.n_channels
         self.n_samples = 0
         self._is_beyond_full_scale = False
         self._n_wild, self._first_wild = 0, 0
         try:
-            self.channels = _chosen(config, self.n_channels, name)
+            rule = config.wave.channels if excerpt.channel < 0 else excerpt.channel
+            self.channels = _chosen(rule, self.n_channels, self._name)
             self._resamplers = self._start_resampling()
         except BaseException:
             self.close()
@@ -113,6 +118,8 @@ class WaveformReader:
     def notes(self) -> tuple[str, ...]:
         """What was changed on the way so far."""
         told = ["beyond full scale"] if self._is_beyond_full_scale else []
+        if self._reader.ends_early:
+            told.append("shorter than asked")
         if self.n_channels > 1 and self._config.wave.channels != "each":
             told.append("mixed" if self.channels == (-1,) else "channels left out")
         return (*told, "resampled") if self._resamplers else tuple(told)
@@ -213,14 +220,13 @@ class _Resampler(Protocol):
     def resample_chunk(self, x: np.ndarray, last: bool = ..., /) -> np.ndarray: ...  # noqa: FBT001
 
 
-def _chosen(config: MelConfig, n_channels: int, name: str) -> tuple[int, ...]:
-    """The numbers of the channels that the front end asks for; -1 for their mean."""
-    rule = config.wave.channels
+def _chosen(rule: int | str, n_channels: int, name: str) -> tuple[int, ...]:
+    """The numbers of the channels that a rule asks for; -1 for their mean."""
     if rule == "each":
         return tuple(range(n_channels))
     if rule == "mean":
         return (-1,)
-    number = 0 if rule == "first" else rule
+    number = 0 if rule == "first" else int(rule)
     if number >= n_channels:
         raise AudioError(
             f"has {n_channels} channel{'s' * (n_channels > 1)}, counted from 0: "

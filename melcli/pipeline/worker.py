@@ -166,7 +166,7 @@ class Worker:
         self, planned: PlannedInput, source: bytes | BinaryIO, watch: Stopwatch
     ) -> list[Clip] | Result:
         config = self._engine.frontend.config
-        with WaveformReader(source, planned.name, config, watch) as reader:
+        with WaveformReader(source, planned, config, watch) as reader:
             waveforms, is_last = reader.read()
             if is_last:
                 return clips_of(planned, reader, waveforms, config, self._out.long)
@@ -192,7 +192,7 @@ class Worker:
             lows.append(low)
         items = tuple(item for item, _ in made)
         arrays = [Arrays(rows, self._step, self._dtype) for _, rows in made]
-        done = Done(planned.id, planned.size, planned.mtime_ns, items)
+        done = Done(planned.id, planned.size, planned.mtime_ns, items, planned.excerpt)
         return Result(planned, done, arrays, lows)
 
 
@@ -230,7 +230,8 @@ def _pieces(
 
 def failed(planned: PlannedInput, cause: str, remedy: str | None) -> Result:
     """An input that cannot be used."""
-    outcome = Failed(planned.id, planned.size, planned.mtime_ns, cause, remedy)
+    size, mtime_ns = planned.size, planned.mtime_ns
+    outcome = Failed(planned.id, size, mtime_ns, cause, remedy, planned.excerpt)
     return Result(planned, outcome, ())
 
 

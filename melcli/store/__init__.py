@@ -18,6 +18,7 @@ from melcli.store.npy import Names, NpyReader, NpyWriter, npy_header, npy_path, 
 from melcli.store.records import (
     Array,
     Done,
+    Excerpt,
     Failed,
     Fault,
     Header,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Array",
     "Done",
+    "Excerpt",
     "Failed",
     "Fault",
     "Header",

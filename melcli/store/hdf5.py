@@ -30,8 +30,27 @@ from h5py import h5d, h5f, h5fd, h5p, h5s, h5t
 from melcli.errors import StoreError
 from melcli.store import disk
 from melcli.store.begun import HDF5_SUFFIX
-from melcli.store.reader import CERTIFICATE, COLUMNS, StoreReader, damage, ends, known
-from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
+from melcli.store.reader import (
+    CERTIFICATE,
+    COLUMNS,
+    EXCERPT,
+    RECORDING,
+    StoreReader,
+    damage,
+    ends,
+    excerpt_of,
+    known,
+)
+from melcli.store.records import (
+    STORED,
+    Done,
+    Excerpt,
+    Failed,
+    Header,
+    as_bytes,
+    check_id,
+    printable,
+)
 from melcli.store.rows import HEADER_PAGE, RowFile, blocks
 from melcli.store.scratch import Scratch
 from melcli.store.signals import HeldSignals
@@ -268,11 +287,12 @@ class _Listing:
         self._selection, self._scratch = selection, scratch
         texts = dict.fromkeys(ITEM_TEXTS, _TEXT)
         of_shard = {} if selection.positions is None else {_POSITION: "<i8"}
+        excerpt = {RECORDING: _TEXT} | dict(EXCERPT) if selection.has_excerpts else {}
         certificate = {} if header.content == "mel" else dict(CERTIFICATE)
-        columns = texts | dict(COLUMNS) | certificate | of_shard
+        columns = texts | dict(COLUMNS) | excerpt | certificate | of_shard
         self._items = _Table(file.create_group("items"), columns, selection.n_items)
         texts = dict.fromkeys(FAILURE_TEXTS, _TEXT)
-        columns = texts | {name: COLUMNS[name] for name in SOURCE} | of_shard
+        columns = texts | {name: COLUMNS[name] for name in SOURCE} | excerpt | of_shard
         self._failures = _Table(file.create_group("failures"), columns, selection.n_failures)
         self._of_shard: Sequence[int] = ()  # of the input in hand
 
@@ -284,7 +304,7 @@ class _Listing:
             if isinstance(outcome, Done):
                 yield outcome, entry.row
             else:
-                source = _source(outcome)
+                source = self._source(outcome)
                 remedy = outcome.remedy or ""
                 self._failures.add(outcome.id, outcome.cause, remedy, *source, *self._of_shard)
         self._items.flush()
@@ -301,15 +321,15 @@ class _Listing:
             item.n_channels,
             item.channel,
             item.crc32,
-            *_source(done),
+            *self._source(done),
             *(item.certificate or ()),
             *self._of_shard,
         )
 
-
-def _source(outcome: Outcome) -> tuple[int, int]:
-    size, mtime_ns = outcome.source_size, outcome.source_mtime_ns
-    return -1 if size is None else size, -1 if mtime_ns is None else mtime_ns
+    def _source(self, outcome: Outcome) -> tuple[object, ...]:
+        size, mtime_ns = outcome.source_size, outcome.source_mtime_ns
+        excerpt = (outcome.excerpt or Excerpt("")) if self._selection.has_excerpts else ()
+        return -1 if size is None else size, -1 if mtime_ns is None else mtime_ns, *excerpt
 
 
 def _placed(outcome: Outcome, row: int) -> Iterator[tuple[int, Item]]:
@@ -487,6 +507,11 @@ class Hdf5Reader(StoreReader):
                 name: self._column(f"items/{name}", n_items, of="fiu")[:] for name in CERTIFICATE
             }
         self._failure_source = [self._column(f"failures/{name}", n_failures)[:] for name in SOURCE]
+        self._excerpts_of = {
+            group: self._excerpt_columns(group, n)
+            for group, n in (("items", n_items), ("failures", n_failures))
+            if f"{group}/{RECORDING}" in file
+        }
         if self.header.shard is not None:
             self._positions = (
                 self._column(f"items/{_POSITION}", n_items)[:],
@@ -503,6 +528,16 @@ class Hdf5Reader(StoreReader):
         self._place, self._n_rows = rows.id.get_offset() or 0, len(rows)
         if n_items and ((start[1:] < stop[:-1]).any() or stop[-1] > len(rows)):
             raise ValueError(f"items reach outside the {len(rows)} rows of /{name}")
+
+    def _excerpt_columns(self, group: str, n_rows: int) -> list[h5py.Dataset]:
+        names = {
+            f"{group}/{name}": "f" if kind == "<f8" else "iu" for name, kind in EXCERPT.items()
+        }
+        recording = self._column(f"{group}/{RECORDING}", n_rows, text=True)
+        return [
+            recording.asstr(),
+            *(self._column(name, n_rows, of=of) for name, of in names.items()),
+        ]
 
     def _scaler(self) -> dict[str, Any] | None:
         """Read what rows were normalised by, as the record it was written from."""
@@ -569,6 +604,13 @@ class Hdf5Reader(StoreReader):
         notes = self._texts("items/notes", start, stop)
         return [tuple(note.split(", ")) if note else () for note in notes]
 
+    def _excerpts(self, start: int, stop: int, group: str = "items") -> list[Excerpt | None]:
+        if group not in self._excerpts_of:
+            return [None] * (stop - start)
+        with damage(self.path):
+            columns = [column[start:stop].tolist() for column in self._excerpts_of[group]]
+            return [excerpt_of(*values) for values in zip(*columns, strict=True)]
+
     def failures(self) -> Iterator[Failed]:
         """Stream the inputs that failed."""
         n_failures = len(self._failure_source[0])
@@ -576,8 +618,9 @@ class Hdf5Reader(StoreReader):
             stop = min(start + _SLICE, n_failures)
             texts = [self._texts(f"failures/{name}", start, stop) for name in FAILURE_TEXTS]
             source = [column[start:stop].tolist() for column in self._failure_source]
-            for name, cause, remedy, size, mtime_ns in zip(*texts, *source, strict=True):
-                yield Failed(name, known(size), known(mtime_ns), cause, remedy or None)
+            found = zip(*texts, *source, self._excerpts(start, stop, "failures"), strict=True)
+            for name, cause, remedy, size, mtime_ns, excerpt in found:
+                yield Failed(name, known(size), known(mtime_ns), cause, remedy or None, excerpt)
 
     def read_rows(self, position: int, start: int, stop: int) -> Array:
         """Read a run of the rows of an item."""

@@ -10,6 +10,9 @@ that closes it with a checksum of every line so far::
     {"failed": "b.wav", "source": [0, 17e17], "cause": "holds no samples", "remedy": null}
     {"segment": 2, "rows": 173, "crc32": 5678}
 
+Of an excerpt, ``source`` also holds the recording, where the excerpt begins and ends in seconds
+(null for the end of the recording), and its channel.
+
 A segment counts once its closing line is whole and its checksum, which runs on from the line
 before, is right; what follows the last such line was never committed. The caller syncs the rows
 before `commit`, so a row that the journal knows is on the disk.
@@ -18,6 +21,7 @@ before `commit`, so a row that the journal knows is on the disk.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import dataclass
 from itertools import islice
@@ -26,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from melcli.errors import StoreError
 from melcli.store import disk
 from melcli.store.lock import FIRST_LINE, MARK, TRUST_SECONDS, Lock
-from melcli.store.records import Certificate, Done, Failed, Header, Item, Outcome
+from melcli.store.records import Certificate, Done, Excerpt, Failed, Header, Item, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,6 +61,7 @@ class Summary(NamedTuple):
     row: int
     n_items: int
     n_rows: int
+    is_excerpt: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +326,10 @@ def _parsed(lines: Iterable[bytes]) -> list[Mapping[str, Any]]:
 
 def _line(entry: Entry) -> bytes:
     outcome = entry.outcome
-    source = [outcome.source_size, outcome.source_mtime_ns]
+    source: list[Any] = [outcome.source_size, outcome.source_mtime_ns]
+    if outcome.excerpt is not None:
+        recording, start, end, channel = outcome.excerpt
+        source += [recording, start, None if end == math.inf else end, channel]
     record: dict[str, Any]
     if isinstance(outcome, Done):
         items = [_item_record(item, outcome.id) for item in outcome.items]
@@ -351,23 +359,36 @@ def _item_record(item: Item, name: str) -> list[Any]:
 
 
 def _summary(record: Mapping[str, Any]) -> Summary:
+    is_excerpt = len(record["source"]) > 2
     if "failed" in record:
-        return Summary(record["failed"], failed=True, row=-1, n_items=0, n_rows=0)
+        return Summary(
+            record["failed"], failed=True, row=-1, n_items=0, n_rows=0, is_excerpt=is_excerpt
+        )
     items = record["items"]
     n_rows = sum([item[1] for item in items])
     return Summary(
-        record["done"], failed=False, row=record["row"], n_items=len(items), n_rows=n_rows
+        record["done"],
+        failed=False,
+        row=record["row"],
+        n_items=len(items),
+        n_rows=n_rows,
+        is_excerpt=is_excerpt,
     )
 
 
 def _entry(record: Mapping[str, Any]) -> Entry:
-    size, mtime_ns = record["source"]
+    size, mtime_ns, *part = record["source"]
+    excerpt = _excerpt(*part) if part else None
     if "failed" in record:
-        name = record["failed"]
-        return Entry(Failed(name, size, mtime_ns, record["cause"], record["remedy"]), -1)
+        cause, remedy = record["cause"], record["remedy"]
+        return Entry(Failed(record["failed"], size, mtime_ns, cause, remedy, excerpt), -1)
     name = record["done"]
     items = tuple([_item(name, item) for item in record["items"]])
-    return Entry(Done(name, size, mtime_ns, items), record["row"])
+    return Entry(Done(name, size, mtime_ns, items, excerpt), record["row"])
+
+
+def _excerpt(recording: str, start: float, end: float | None, channel: int) -> Excerpt:
+    return Excerpt(recording, start, math.inf if end is None else end, channel)
 
 
 def _item(name: str, record: list[Any]) -> Item:

@@ -41,7 +41,16 @@ from melcli.errors import StoreError
 from melcli.store import disk
 from melcli.store.begun import NPY_NAME
 from melcli.store.index import IdIndex
-from melcli.store.reader import CERTIFICATE, COLUMNS, StoreReader, damage, ends
+from melcli.store.reader import (
+    CERTIFICATE,
+    COLUMNS,
+    EXCERPT,
+    RECORDING,
+    StoreReader,
+    damage,
+    ends,
+    excerpt_of,
+)
 from melcli.store.records import STORED, Done, Failed, Header, as_bytes, check_id, printable
 from melcli.store.rows import BLOCK_BYTES, rows_a_block
 from melcli.store.shards import Shard
@@ -52,7 +61,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from melcli.store.journal import Segment
-    from melcli.store.records import Array, Item, Outcome
+    from melcli.store.records import Array, Excerpt, Item, Outcome
     from melcli.store.selection import Selection
 
 FORMAT_VERSION = 1
@@ -74,7 +83,11 @@ _NOT_ON_WINDOWS = re.compile(
 _SHARD_FILE = re.compile(r"melcli\.(\d+)-of-(\d+)\.(?:jsonl|toml)")
 _REMOVE = "remove it, or choose another -o"
 _LONGEST_NAME = 255  # bytes, on every common file system
-_NAME = re.compile(r"(?P<stem>.+?)(?:\.[^.]*?)?(?P<part>(?:#\d+)?(?:@\d+)?)\Z", re.DOTALL)
+_SPAN = r"@\d+(?:\.\d+)?-(?:\d+(?:\.\d+)?)?"
+"""How the id of an excerpt ends, if nobody gave it another: from-to, in seconds."""
+_NAME = re.compile(
+    rf"(?P<stem>.+?)(?:\.[^.]*?)?(?P<part>(?:{_SPAN})?(?:#\d+)?(?:@\d+)?)\Z", re.DOTALL
+)
 
 
 class Names(NamedTuple):
@@ -110,8 +123,8 @@ def npy_path(item_id: str, suffix: str = ".npy") -> str:
 
     >>> npy_path("a/b.wav"), npy_path("a/b.wav#0@3"), npy_path("a.b/take")
     ('a/b.npy', 'a/b#0@3.npy', 'a.b/take.npy')
-    >>> npy_path("a/b.mp3#1", ".wav")
-    'a/b#1.wav'
+    >>> npy_path("a/b.mp3#1", ".wav"), npy_path("a/b.mp3@1.5-3.25")
+    ('a/b#1.wav', 'a/b@1.5-3.25.npy')
 
     Raises:
         StoreError: The id would leave the folder, or is too long for a file name.
@@ -547,6 +560,7 @@ class Listing:
     def __init__(self, path: Path, suffix: str) -> None:
         self._path, self._suffix = path, suffix
         self._by_path: IdIndex | None = None
+        self.has_excerpts = False
         self.item_places, self.failure_places = array("q"), array("q")
         self.item_positions, self.failure_positions = array("q"), array("q")
         columns = {name: array("q") for name in ("n_rows", *_NUMBERS, *_SOURCE)}
@@ -555,6 +569,7 @@ class Listing:
             place = 0
             for line in lines:
                 record = json.loads(line)
+                self.has_excerpts |= RECORDING in record
                 if record["status"] == "done":
                     self.item_places.append(place)
                     self.item_positions.append(record.get(POSITION, -1))
@@ -637,6 +652,13 @@ class NpyReader(StoreReader):
         with damage(self.path):
             return [tuple(str(note) for note in record["notes"]) for record in records]
 
+    def _excerpts(self, start: int, stop: int) -> list[Excerpt | None]:
+        if not self.listing.has_excerpts:
+            return [None] * (stop - start)
+        records = self.listing.records(self.listing.item_places[start:stop])
+        with damage(self.path):
+            return [_excerpt(record) for record in records]
+
     def failures(self) -> Iterator[Failed]:
         """Stream the inputs that failed."""
         for record in self.listing.records(self.listing.failure_places):
@@ -647,6 +669,7 @@ class NpyReader(StoreReader):
                     record["source_mtime_ns"],
                     str(record["cause"]),
                     record["remedy"],
+                    _excerpt(record),
                 )
             yield failed
 
@@ -775,7 +798,8 @@ def _not_there(path: Path, settings: str) -> StoreError:
 def _listing_lines(header: Header, selection: Selection) -> Iterator[str]:
     for entry, of_shard in selection.placed():
         outcome = entry.outcome
-        source = {name: getattr(outcome, name) for name in _SOURCE} | of_shard
+        source = {name: getattr(outcome, name) for name in _SOURCE}
+        source |= _excerpt_record(outcome.excerpt) | of_shard
         if isinstance(outcome, Failed):
             record: dict[str, object] = {
                 "status": "failed",
@@ -796,6 +820,22 @@ def _listing_lines(header: Header, selection: Selection) -> Iterator[str]:
             record |= {name: getattr(item, name) for name in _NUMBERS}
             record |= {} if item.certificate is None else item.certificate._asdict()
             yield as_line(record | {"notes": item.notes} | source)
+
+
+def _excerpt_record(excerpt: Excerpt | None) -> dict[str, Any]:
+    if excerpt is None:
+        return {}
+    recording, start, end, channel = excerpt
+    values = (start, None if end == math.inf else end, channel)  # JSON has no infinity
+    return {RECORDING: recording} | dict(zip(EXCERPT, values, strict=True))
+
+
+def _excerpt(record: Mapping[str, Any]) -> Excerpt | None:
+    if RECORDING not in record:
+        return None
+    start, end, channel = (record[name] for name in EXCERPT)
+    end = math.inf if end is None else float(end)
+    return excerpt_of(str(record[RECORDING]), float(start), end, int(channel))
 
 
 def as_line(value: object) -> str:

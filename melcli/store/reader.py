@@ -18,6 +18,7 @@ from melcli.store.index import IdIndex
 from melcli.store.records import (
     Certificate,
     Done,
+    Excerpt,
     Failed,
     Fault,
     Header,
@@ -52,6 +53,14 @@ COLUMNS: Mapping[str, str] = {
 }
 CERTIFICATE: Mapping[str, str] = {"residual": "<f8", "n_steps": "<i4", "n_clipped": "<i8"}
 """Columns that only what was computed back from mels has."""
+EXCERPT: Mapping[str, str] = {
+    "excerpt_start": "<f8",
+    "excerpt_end": "<f8",
+    "excerpt_channel": "<i4",
+}
+"""Columns that only an output with excerpts has, beside `RECORDING`: seconds, and a channel."""
+RECORDING = "recording"
+"""The column with the id of the recording that an excerpt is of; empty where there is none."""
 _SLICE = 4096
 _DAMAGES = (
     *(OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError),
@@ -106,6 +115,10 @@ class StoreReader(ABC):
         """Read the notes of a run of items."""
 
     @abstractmethod
+    def _excerpts(self, start: int, stop: int) -> list[Excerpt | None]:
+        """Read what part of a recording each of a run of items was made of."""
+
+    @abstractmethod
     def read_rows(self, position: int, start: int, stop: int) -> Array:
         """Read a run of the rows of the item at ``position``."""
 
@@ -149,23 +162,25 @@ class StoreReader(ABC):
         """Stream what was done, each input with the position of its first item."""
         # Items of one input lie together.
         for name, found in groupby(self._found_items(), key=lambda pair: pair[0]):
-            positions = [(position, item) for _, position, item in found]
-            first = positions[0][0]
+            together = list(found)
+            _, first, _, excerpt = together[0]
             yield (
                 first,
                 Done(
                     name,
                     known(int(self.items["source_size"][first])),
                     known(int(self.items["source_mtime_ns"][first])),
-                    tuple(item for _, item in positions),
+                    tuple(item for _, _, item, _ in together),
+                    excerpt,
                 ),
             )
 
-    def _found_items(self) -> Iterator[tuple[str, int, Item]]:
+    def _found_items(self) -> Iterator[tuple[str, int, Item, Excerpt | None]]:
         for start in range(0, len(self), _SLICE):
-            items = self.some_items(start, min(start + _SLICE, len(self)))
-            for position, item in enumerate(items, start):
-                yield input_id(item.id, self.header.settings), position, item
+            stop = min(start + _SLICE, len(self))
+            items, excerpts = self.some_items(start, stop), self._excerpts(start, stop)
+            for position, (item, excerpt) in enumerate(zip(items, excerpts, strict=True), start):
+                yield input_id(item.id, self.header.settings), position, item, excerpt
 
     def some_items(self, start: int, stop: int) -> Iterator[Item]:
         """Give the items from position ``start`` to ``stop``."""
@@ -262,6 +277,19 @@ class StoreReader(ABC):
 
     def _no_rows(self) -> Array:
         return np.empty((0, *self.header.row_shape), self.header.dtype)
+
+
+def excerpt_of(recording: str, start: float, end: float, channel: int) -> Excerpt | None:
+    """Read the columns of an excerpt; None if there is none.
+
+    Raises:
+        ValueError: There can be no such part.
+    """
+    if not recording:
+        return None
+    if not 0 <= start < end or channel < -1:
+        raise ValueError(f"an excerpt from {start} s to {end} s, channel {channel}")
+    return Excerpt(recording, start, end, channel)
 
 
 def ends(n_rows: Column) -> dict[str, Column]:

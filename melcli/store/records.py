@@ -127,6 +127,37 @@ class Item:
         )
 
 
+class Excerpt(NamedTuple):
+    """An input that is a part of a recording, or a whole one under another name: a table's row.
+
+    Args:
+        recording: The id that the whole recording would have.
+        start: Where the part begins, in seconds.
+        end: Where it ends; infinite for the end of the recording.
+        channel: The one it is taken from, counted from 0; -1 leaves that to the front end.
+    """
+
+    recording: str
+    start: float = 0.0
+    end: float = math.inf
+    channel: int = -1
+
+    @property
+    def is_whole(self) -> bool:
+        """All of the recording, as the front end takes it."""
+        return (self.start, self.end, self.channel) == (0.0, math.inf, -1)
+
+    def __str__(self) -> str:
+        told = "" if (self.start, self.end) == (0.0, math.inf) else f"@{_span(self)}"
+        return told + ("" if self.channel < 0 else f"#{self.channel}")
+
+
+def _span(excerpt: Excerpt) -> str:
+    """Seconds as an id tells them: from-to, to the microsecond, without zeros that say nothing."""
+    ends = (excerpt.start, excerpt.end)
+    return "-".join("" if e == math.inf else f"{e:.6f}".rstrip("0").rstrip(".") for e in ends)
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """An input that became items. Size and time of the source are None where it has none."""
@@ -135,9 +166,10 @@ class Done:
     source_size: int | None
     source_mtime_ns: int | None
     items: tuple[Item, ...]
+    excerpt: Excerpt | None = None
 
     def __reduce__(self) -> tuple[type[Done], tuple[object, ...]]:
-        return Done, (self.id, self.source_size, self.source_mtime_ns, self.items)
+        return Done, (self.id, self.source_size, self.source_mtime_ns, self.items, self.excerpt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +181,7 @@ class Failed:
     source_mtime_ns: int | None
     cause: str
     remedy: str | None
+    excerpt: Excerpt | None = None
 
 
 Outcome: TypeAlias = Done | Failed

@@ -34,6 +34,7 @@ class Selection:
         self._places = array("q")
         self.n_items = self.n_failures = self.n_rows = 0
         self.in_row_order = True
+        self.has_excerpts = False
         try:
             self._fill(IdIndex(journal.places()), order)
         except BaseException:
@@ -65,6 +66,7 @@ class Selection:
 
     def _add(self, place: int, summary: Summary) -> None:
         self._places.append(place)
+        self.has_excerpts |= summary.is_excerpt
         if summary.failed:
             self.n_failures += 1
             return

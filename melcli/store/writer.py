@@ -84,7 +84,7 @@ class StoreWriter(Resumable):
             good = True
         finally:
             self._outcome_done(good=good)
-        stored = Done(done.id, done.source_size, done.source_mtime_ns, items)
+        stored = Done(done.id, done.source_size, done.source_mtime_ns, items, done.excerpt)
         self._add(stored, row)
 
     # Steps they share.

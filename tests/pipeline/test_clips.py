@@ -33,7 +33,7 @@ def read_clips(planned: PlannedInput, config: MelConfig, long: LongRule) -> list
     """What an input becomes: its items, each with its waveform as floats."""
     with (
         source_of(planned) as source,
-        WaveformReader(source, planned.name, config, Stopwatch()) as reader,
+        WaveformReader(source, planned, config, Stopwatch()) as reader,
     ):
         waveforms, is_last = reader.read()
         assert is_last, "a test's file is one piece"

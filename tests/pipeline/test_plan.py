@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melcli.errors import NoInputError, UsageError
-from melcli.pipeline.plan import Plan, Selection, item_id, make_plan, printable
+from melcli.pipeline.names import item_id, printable
+from melcli.pipeline.plan import Plan, Selection, make_plan
 from melcli.store import npy_path
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ class TestLists:
 
     def test_missing_list(self) -> None:
         """A list that is not there is wrong usage, and named."""
-        with pytest.raises(UsageError, match=r"^nolist: the list of names cannot be read: No such"):
+        with pytest.raises(UsageError, match=r"^nolist: the list cannot be read: No such"):
             ids(files_from="nolist")
 
     def test_one_stream_for_two_things(self) -> None:

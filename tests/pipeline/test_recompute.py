@@ -19,7 +19,7 @@ from melcli import OutputConfig, presets, store
 from melcli.config import MelConfig
 from melcli.errors import DeviceError, NoInputError, StoreError, UsageError
 from melcli.pipeline import spool, waveforms, worker
-from melcli.pipeline.plan import item_id
+from melcli.pipeline.names import item_id
 from melcli.pipeline.recompute import Recomputation
 from melcli.pipeline.sample import Sample, names_of, sample_size
 from melcli.pipeline.tolerance import Tolerance
