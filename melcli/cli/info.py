@@ -58,8 +58,12 @@ def _record(output: Mels) -> dict[str, Any]:
     seconds = columns["n_samples"] / columns["sample_rate"]
     header = output.header
     n_inputs, audio, notes = 0, 0.0, Counter[str]()
+    n_excerpts, recordings = 0, set[int]()
     for outcome in output.reader.outcomes():
         n_inputs += 1
+        if outcome.excerpt is not None:
+            n_excerpts += 1
+            recordings.add(hash(outcome.excerpt.recording))
         items = getattr(outcome, "items", ())
         notes.update({note for item in items for note in item.notes})
         for item in items[:1]:  # channels and chunks of an input each carry its whole length
@@ -77,6 +81,7 @@ def _record(output: Mels) -> dict[str, Any]:
         "sample_rates": _counts(columns["sample_rate"].tolist()),
         "channels": _counts(columns["n_channels"].tolist()),
         "notes": dict(sorted(notes.items())),
+        **({"excerpts": n_excerpts, "recordings": len(recordings)} if n_excerpts else {}),
         **_certificates(output),
         "config": output.config.name,
         "config_digest": header.config_digest,
@@ -101,6 +106,9 @@ def _lines(output: Mels) -> Iterator[str]:
     yield f"  audio     {duration(record['audio_seconds'])}, the longest item {longest}"
     yield "  rates     " + ", ".join(f"{k} Hz ({n:,})" for k, n in record["sample_rates"].items())
     yield "  channels  " + ", ".join(f"{k} ({n:,})" for k, n in record["channels"].items())
+    if "excerpts" in record:
+        found = plural(record["recordings"], "recording")
+        yield f"  excerpts  {record['excerpts']:,} of {found}"
     if record["notes"]:
         yield "  changed   " + ", ".join(f"{n:,} {note}" for note, n in record["notes"].items())
     if "largest_residual" in record:

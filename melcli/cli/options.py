@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from melcli.cli.funnel import Command
     from melcli.config import MelConfig, OutputConfig
     from melcli.config.run import DType, LongRule, StoreLayout
+    from melcli.pipeline.lists import ListFormat
+    from melcli.pipeline.plan import Selection
     from melcli.statistics.normalize import Normalization, Over, Rule
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -48,12 +50,51 @@ class Size(_Bytes):
             self.fail(f"{value} is no size; write 512M or 2G", param, ctx)
 
 
+def audio_options(command: Command) -> Command:
+    """INPUTS that are audio, or parts of it; the command gets a ``selection``."""
+
+    @input_options
+    @click.option(
+        "--files-format",
+        type=click.Choice(["names", "csv", "tsv", "jsonl", "scp"]),
+        help="How that list is written; without it, its extension tells.",
+    )
+    @click.option("--segments", metavar="FILE", help="Parts of the recordings of Kaldi's wav.scp.")
+    @click.option(
+        "--raw",
+        metavar="RATE,CHANNELS,CODING",
+        help="Standard input has no header: 16000,1,s16le.",
+    )
+    @functools.wraps(command)
+    def with_audio(
+        *args: Any,  # noqa: ANN401
+        selection: Selection,
+        files_format: ListFormat | None,
+        segments: str | None,
+        raw: str | None,
+        **rest: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        from melcli.audio.raw import RawFormat
+
+        selection = dataclasses.replace(
+            selection,
+            files_format=files_format,
+            segments=segments,
+            raw=None if raw is None else RawFormat.parse(raw),
+        )
+        return command(*args, selection=selection, **rest)
+
+    return with_audio  # type: ignore[return-value]
+
+
 def input_options(command: Command) -> Command:
     """INPUTS and how they are found; the command gets a ``selection``."""
 
     # What may not be read fails as one input of many, when its turn comes.
     @click.argument("inputs", nargs=-1, type=click.Path(readable=False))
-    @click.option("--files-from", metavar="FILE|-", help="Names, one a line; - is stdin.")
+    @click.option(
+        "--files-from", metavar="FILE|-", help="Names, one a line, or a table; - is stdin."
+    )
     @click.option("-0", "--null", is_flag=True, help="Those names are separated by NUL.")
     @click.option(
         "--root", type=click.Path(), default=".", help="Ids of named files count from here."
@@ -84,6 +125,7 @@ def input_options(command: Command) -> Command:
             paths=inputs,
             files_from=files_from,
             null=null,
+            files_format="names",
             root=root,
             include=include,
             exclude=exclude,
