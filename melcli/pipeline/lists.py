@@ -8,9 +8,8 @@ import json
 import math
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from melcli.errors import StoreError, UsageError
 from melcli.pipeline.names import item_id
@@ -36,8 +35,7 @@ _FIRST_PROBLEMS: Final = 5
 _ESCAPE: Final = "surrogateescape"  # a name need not be UTF-8
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """An input as a list has it.
 
     Args:
@@ -57,7 +55,10 @@ class Listed:
     @property
     def is_plain(self) -> bool:
         """Nothing but a name."""
-        return self.id is None and (self.start, self.end, self.channel) == (0.0, math.inf, -1)
+        return self[1:] == _PLAIN
+
+
+_PLAIN: Final = Listed(b"")[1:]
 
 
 def format_of(name: str) -> ListFormat:

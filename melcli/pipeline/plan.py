@@ -75,6 +75,11 @@ class Selection:
     shard: Shard | None = None
     extensions: frozenset[str] = AUDIO_EXTENSIONS | FOREIGN_EXTENSIONS
 
+    @property
+    def is_all(self) -> bool:
+        """No id is left out."""
+        return self.ids is None and not self.include and not self.exclude
+
     def holds(self, name: str) -> bool:
         """Whether it takes the input of this id, before any shard is taken."""
         return _selected(name, self)
@@ -367,7 +372,7 @@ def make_plan(
             continue
         prefix, name = _named(path, cwd, root)
         plan.add_listed(plan.root(prefix), name, status, listed)
-        if not _selected(plan.id(len(plan) - 1), selection):
+        if not selection.is_all and not _selected(plan.id(len(plan) - 1), selection):
             plan.remove_last()
             plan.ignored["excluded"] += 1
     if len(plan) == len(missing):
