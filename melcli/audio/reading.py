@@ -187,13 +187,17 @@ class AudioReader:
     n_channels: int
     dtype: Literal["int16", "float32"]
     is_at_end: bool
-    ends_early: bool
+    ends_early: bool = False
 
     # What a plain WAV does without.
     _container = Container()
     _view: _View | None = None
     _feed: _Feed | None = None
     _stream: _PlainWav | _SoundFile | None = None
+
+    # What all of a recording does without.
+    _first: int = 0
+    _last: int | None = None
 
     def __init__(
         self,
@@ -205,13 +209,14 @@ class AudioReader:
         raw: RawFormat | None = None,
     ) -> None:
         self._n_read = 0  # counted from the start of the recording
-        self.is_at_end = self.ends_early = False
+        self.is_at_end = False
         self._source = Source(source, name=name)
         try:
             self._begin(raw)
             self.sample_rate, self.n_channels = self.info.sample_rate, self.info.n_channels
             self.dtype = "int16" if self.info.subtype in _INT16_SUBTYPES else "float32"
-            self._go_to(start, end)
+            if start or end != math.inf:
+                self._go_to(start, end)
         except BaseException:
             self.close()
             raise
@@ -342,6 +347,8 @@ class AudioReader:
             self._n_read += n
 
     def _check_part(self, n_samples: int) -> None:
+        if self._first == 0 and self._last is None:
+            return
         _check_part(n_samples, self.info.sample_rate, self._first, self._last, self._source.name)
         self.ends_early = self._last is not None and self._last > n_samples
 
