@@ -4,11 +4,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+DOCS_INSTALLED := .venv/docs-installed
 PEERS := .venv-peers/bin
 PEERS_INSTALLED := .venv-peers/installed
 BENCH_INSTALLED := .venv-peers/bench-installed
 
-.PHONY: help demo test peers bench gpu check format clean
+.PHONY: help demo test peers bench gpu check dist docs format clean
 
 help:
 	@echo "make demo     install, extract examples/audio into demo/mels.h5, show what it holds"
@@ -17,6 +18,8 @@ help:
 	@echo "make bench    how fast, beside librosa, lhotse, nnAudio, ...; all of it: BENCH=--full"
 	@echo "make gpu      what is tested and measured on a CUDA device only"
 	@echo "make check    format, lint, types, layers, stale documents"
+	@echo "make docs     the documentation as a site, in site/; every link of it is checked"
+	@echo "make dist     build sdist and wheel, and try the wheel in an environment of its own"
 	@echo "make format   let ruff format and mend what it can"
 	@echo "make clean    remove what these made"
 
@@ -52,12 +55,19 @@ check: $(INSTALLED)
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/melcli configs check $(notdir $(basename $(wildcard configs/*.toml)))
 
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site/index.html"
+
+dist: $(INSTALLED)
+	$(BIN)/python tests/distribution.py
+
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-peers benchmarks/corpora demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers benchmarks/corpora demo build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch comes first and pinned, so that the open range of pyproject.toml installs no other build.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -66,6 +76,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	@touch $@
+
+# Only the site asks for these, so make test does not wait for them.
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
 	@touch $@
 
 # What declares torch comes last and alone, so that it cannot bring another build of it.

@@ -14,6 +14,10 @@
     melcli.MelDataset(output)                 an output as a torch Dataset
     melcli.collate(examples)                  a padded batch, with lengths
 
+Waveforms are float32 in [-1, 1], ``(..., n_samples)``; mels ``(..., n_mels, n_frames)``, in the
+units of their front end. What fails raises a ``melcli.MelcliError``, which says why, where, and
+what to do. ``docs/python-api.md`` shows all of it on one screen.
+
 Names are loaded when they are used: ``import melcli`` is quick, and torch comes only with what
 needs it.
 """
@@ -24,6 +28,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from melcli import compat as compat
     from melcli.config import AudioConfig, InvertConfig, MelConfig, OutputConfig, RunConfig
     from melcli.dataset.examples import Batch, Example, MelDataset, collate
     from melcli.dataset.mels import Mels, open  # noqa: A004, melcli.open reads as it should
@@ -120,13 +125,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401, a module's names are of any type
-    if name == "compat":
-        return importlib.import_module("melcli.compat")
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'melcli' has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
+if not TYPE_CHECKING:  # or a checker would believe that there is any name at all
+
+    def __getattr__(name: str) -> Any:  # noqa: ANN401, a module's names are of any type
+        if name == "compat":
+            return importlib.import_module("melcli.compat")
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'melcli' has no attribute {name!r}")
+        return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@
     ├── ConfigError   (ValueError)    exit 2: a front end that cannot be
     ├── NoInputError  (LookupError)   exit 3: nothing to work on
     ├── AudioError    (OSError)       exit 1: one recording that cannot be used
+    ├── FeatureError  (ValueError)    exit 1: one mel that cannot be inverted
     ├── StoreError    (OSError)       exit 4: an output with other settings, or a damaged one
     ├── ScalerError   (ValueError)    exit 4: a scaler of another front end, or a damaged one
     └── DeviceError   (RuntimeError)  exit 5: the machine: disk full, no such device, no extra

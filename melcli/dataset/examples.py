@@ -45,6 +45,9 @@ class Batch(NamedTuple):
 class MelDataset(Dataset[Example]):
     """A finished output as a ``torch.utils.data.Dataset``.
 
+    Its examples are pairs of an id and a mel ``(n_mels, n_frames)``, float32 or float16 as it is
+    stored, in the order of the output. `mels` is the output itself: settings, failures, scaler.
+
     The file is opened in each worker by itself, under fork and under spawn; what is pickled is its
     path.
 
@@ -53,6 +56,15 @@ class MelDataset(Dataset[Example]):
 
     Raises:
         StoreError: If it is no output of melcli, or damaged.
+
+    >>> import melcli, tempfile
+    >>> from torch.utils.data import DataLoader
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = melcli.extract("examples/audio/noise", f"{folder}/mels.h5", "hifigan-22k")
+    ...     dataset = MelDataset(f"{folder}/mels.h5")
+    ...     for ids, mels, lengths in DataLoader(dataset, batch_size=2, collate_fn=collate):
+    ...         print(ids, tuple(mels.shape), lengths.tolist())
+    ['bursts.wav', 'surf.flac'] (2, 80, 172) [129, 172]
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

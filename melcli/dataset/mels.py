@@ -23,8 +23,22 @@ if TYPE_CHECKING:
 def open(path: str | os.PathLike[str]) -> Mels:  # noqa: A001, called as melcli.open
     """Open an output of ``melcli extract`` or ``invert``: an ``.h5`` file, or a folder.
 
+    Args:
+        path: The output. Of a shard that shares its folder with others, its ``.toml``.
+
+    Returns:
+        A mapping from id to array, ``(n_mels, n_frames)`` or as the front end's ``out.layout``
+        says, in the units of the front end. Nothing is read before it is asked for.
+
     Raises:
         StoreError: If it is none, or damaged.
+
+    >>> import melcli, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = melcli.extract("examples/audio/speech", f"{folder}/mels.h5", "hifigan-22k")
+    ...     with melcli.open(f"{folder}/mels.h5") as mels:
+    ...         sorted(mels)[1:], mels["vowels.wav"].shape, mels.config.mel.n_mels
+    (['telephone.wav', 'two-speakers.opus', 'vowels.wav'], (80, 193), 80)
     """
     return Mels(path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ class InverseMelScale(nn.Module):
     the others take singular values below float32's rounding for 0.
 
     The mels are linear: what a filterbank gives, before any logarithm. A power mel yields a power
-    spectrum.
+    spectrum. The module takes mels ``(..., n_mels, n_frames)`` and gives spectra
+    ``(..., n_freqs, n_frames)`` of the same dtype. Gradients flow back to the mels.
 
     Args:
         bank: A front end, its name, the path of its file, or a filterbank ``(n_mels, n_freqs)``.
@@ -37,6 +38,14 @@ class InverseMelScale(nn.Module):
         UsageError: There is no such method, or no such tolerance; or ``gels`` meets a filterbank
             without full rank.
         ConfigError: A front end that cannot be.
+
+    >>> from melcli import MelSpectrogram
+    >>> mels = MelSpectrogram("resemblyzer-40")(torch.randn(1600))  # it has no logarithm
+    >>> spectra, residuals, n_steps = InverseMelScale("resemblyzer-40").solve(mels)
+    >>> mels.shape, spectra.shape, bool((spectra >= 0).all()), bool((residuals <= 1e-5).all())
+    (torch.Size([40, 11]), torch.Size([201, 11]), True, True)
+
+    Of a bank of bands that are flat and four bins wide:
 
     >>> mel = InverseMelScale(torch.eye(3).repeat_interleave(4, dim=1))
     >>> mel(torch.tensor([[1.0], [0.0], [2.0]])).squeeze()
@@ -75,6 +84,9 @@ class InverseMelScale(nn.Module):
             UsageError: As of :meth:`solve`.
         """
         return self.solve(mels).spectra
+
+    if TYPE_CHECKING:
+        __call__ = forward  # torch's own gives anything
 
     def solve(self, mels: Tensor) -> Inverted:
         """Spectra as :meth:`forward` gives them, and how far off the mel of each frame is.

@@ -56,6 +56,15 @@ class MelSpectrogram(FrontEnd):
     >>> mel = MelSpectrogram.from_config("whisper-80")
     >>> mel(torch.zeros(2, 16_000)).shape  # Whisper's 30 s, whatever the length
     torch.Size([2, 80, 3000])
+
+    What stands behind a waveform's length changes nothing:
+
+    >>> mel, noise = MelSpectrogram("hifigan-22k"), 0.1 * torch.randn(2, 22_050)
+    >>> mels, n_frames = mel(noise, lengths=[22_050, 11_025])
+    >>> mels.shape, n_frames
+    (torch.Size([2, 80, 86]), tensor([86, 43]))
+    >>> torch.equal(mels[1, :, :43], mel(noise[1, :11_025]))
+    True
     """
 
     def __init__(
@@ -122,6 +131,9 @@ class MelSpectrogram(FrontEnd):
         n_rows = torch.tensor([mel.shape[-1] for mel in mels], device=together.device)
         shape = n_samples.shape
         return together.reshape(*shape, *together.shape[1:]), n_rows.long().reshape(shape)
+
+    if TYPE_CHECKING:
+        __call__ = forward  # torch's own gives anything
 
 
 def _unpadded(waveforms: Tensor, lengths: Tensor | Sequence[int]) -> tuple[list[Tensor], Tensor]:

@@ -77,6 +77,15 @@ def extract(
         NoInputError: There is no input.
         StoreError: The output has other settings, is in use, or is not melcli's.
         DeviceError: The disk is full, or there is no such device.
+
+    An input that cannot be used raises nothing: it has failed, and the report says why.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     output = f"{folder}/mels.h5"
+    ...     first = extract("examples/audio/speech", output, "hifigan-22k")
+    ...     again = extract("examples/audio/speech", output, "hifigan-22k")
+    >>> (first.done, first.already, first.exit_code), (again.done, again.already, again.exit_code)
+    ((4, 0, 0), (0, 4, 0))
     """
     selection = as_selection(inputs)
     config = presets.load(config).config if isinstance(config, str) else config

@@ -44,6 +44,9 @@ class Scaler(nn.Module):
     ``mean_squared``), to which nothing can be added. Casting a model, as ``half()`` does, leaves
     the statistics as they are.
 
+    Mels are in any unit, of any shape with bins along `dim`; what is fitted in decibels is applied
+    to decibels.
+
     What is poor about the statistics is told as warnings: at the end of :meth:`fit`, or the first
     time that what :meth:`partial_fit` took is applied. Statistics that were loaded are not told of.
 
@@ -54,6 +57,10 @@ class Scaler(nn.Module):
             ``"batch"``, which is what :meth:`partial_fit` is given at once.
         quantiles: Count values too, each frame once, as ``"robust"`` needs and asks for by itself.
         dim: The axis of bins. The axis behind it is time; before it, if bins come last.
+
+    Raises:
+        UsageError: There is no such rule or weight.
+        ScalerError: It is applied and is not fitted, or is fitted on another number of bins.
 
     >>> mels = 5.0 * torch.randn(8, 80, 200) - 3.0
     >>> scaler = Scaler().fit([mels])
@@ -310,6 +317,9 @@ class Scaler(nn.Module):
         """
         shift, scale = self._numbers(x)
         return ((x.to(shift.dtype) - shift) / scale).to(x.dtype)
+
+    if TYPE_CHECKING:
+        __call__ = forward  # torch's own gives anything
 
     def inverse(self, x: Tensor) -> Tensor:
         """``x * scale + shift``: what :meth:`forward` was given.
