@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from melcli.cli.funnel import debug_option, tell
+from melcli.cli.funnel import debug_option, say, tell
+from melcli.cli.plot import picture_target
 from melcli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def configs() -> None:
         melcli configs list
         melcli configs show whisper-80
         melcli configs check mine.toml
+        melcli configs plot whisper-80 -o filterbank.png
     """
 
 
@@ -106,6 +108,53 @@ def check_configs(names: tuple[str, ...]) -> None:
                 click.echo(f"  warning: {fault}")
     if faulty:
         sys.exit(ConfigError.exit_code)
+
+
+@configs.command("plot")
+@click.argument("name")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="PNG",
+    help="A .png, .svg or .pdf, replaced if it is there; or -, a PNG on standard output.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one value of it: --set mel.n_mels=64.",
+)
+@debug_option
+def plot_config(name: str, output: str, settings: tuple[str, ...]) -> None:
+    """Draw the filterbank of the front end NAME, which may be a .toml file.
+
+    \b
+        melcli configs plot whisper-80 -o filterbank.png
+        melcli configs plot librosa -o few.svg --set mel.n_mels=24
+
+    Above, the weight of each band over Hz. Below, for each band where it lies, and how wide it is
+    at half its height, beside the step from one bin of the FFT to the next: of bands that are
+    narrower some say the same as their neighbours, and some are empty, which is marked.
+
+    Exit status: 0 drawn, 2 no such front end, or no name of a picture, 5 the machine (no
+    matplotlib, disk full).
+    """
+    from melcli import plot, presets
+    from melcli.config import parse_setting
+
+    target = picture_target(output)
+    config = presets.load(name).config
+    config = config.updated(dict(map(parse_setting, settings))) if settings else config
+    plot.check_target(target)
+    from melcli.dsp.mel import config_filterbank, filterbank_faults  # brings torch in
+    from melcli.scaler.bands import bin_centres
+
+    centres = bin_centres(config)[: config.mel.n_mels]
+    plot.plot_filterbank(config, config_filterbank(config).numpy(), centres, target)
+    for fault in filterbank_faults(config):
+        say(f"warning: {fault}")
 
 
 def _row(preset: Preset) -> tuple[str, ...]:

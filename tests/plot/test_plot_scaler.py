@@ -12,6 +12,8 @@ import pytest
 from melcli import plot
 from melcli.config import Mel, MelConfig, Out
 from melcli.errors import DeviceError, ScalerError, UsageError
+from melcli.plot import scaler
+from melcli.plot.figure import shown
 from melcli.scaler.bands import bin_centres
 from melcli.statistics.fitted import Statistics
 from melcli.statistics.moments import moments_of
@@ -37,7 +39,7 @@ def fitted(n_bins: int = 80) -> Statistics:
 def drawn(statistics: Statistics, title: str = "", hz: Any = None) -> Any:
     """What would be drawn: the axes, once everything has found its place."""
     figure = figure_module.Figure()
-    plot._draw(figure, statistics, title, hz)
+    scaler.draw(figure, statistics, title, hz)
     figure.draw_without_rendering()
     return figure.axes[0]
 
@@ -156,9 +158,9 @@ def test_titles(tmp_path: Path, title: str) -> None:
 
 def test_long_title() -> None:
     """Of a long title the end is shown, which says more."""
-    assert len(plot._shown("x" * 500 + "s.h5: librosa")) == 90
-    assert plot._shown("x" * 500 + "s.h5: librosa").endswith("xxs.h5: librosa")
-    assert plot._shown("x" * 90) == "x" * 90
+    assert len(shown("x" * 500 + "s.h5: librosa")) == 90
+    assert shown("x" * 500 + "s.h5: librosa").endswith("xxs.h5: librosa")
+    assert shown("x" * 90) == "x" * 90
 
 
 def test_a_persons_settings(tmp_path: Path) -> None:

@@ -1,46 +1,37 @@
-"""Pictures. matplotlib is imported here and nowhere else, once a picture is asked for."""
+"""Pictures of statistics: the mean and the spread of each bin, and where they are poor."""
 
 from __future__ import annotations
 
-import io
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from melcli.errors import DeviceError, UsageError
+from melcli.plot.axes import mel_ticks, name_ticks, runs
+from melcli.plot.figure import save, shown
 from melcli.statistics.diagnosis import MUCH_AT_FLOOR
-from melcli.store.scalers import replace_file
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from melcli.plot.figure import Target
     from melcli.statistics.fitted import Statistics
     from melcli.statistics.moments import Float64s
 
-SUFFIXES: Final = (".png", ".svg", ".pdf")
-
-_INCHES, _DOTS_PER_INCH = (8.0, 4.5), 150
 _LINE, _ENDS, _FLOOR, _CONSTANT = "#1f4e8c", "#9a9a9a", "#f0b050", "#c0392b"
-_FLOOR_LABEL = "half its frames or more at the floor"
-_LEGEND = ("mean", "mean ± deviation", "least and largest", _FLOOR_LABEL, "never varies")
-_MOST_CHARACTERS = 90
-_MOST_DOTS = 24
+_FLOOR_LABEL: Final = "half its frames or more at the floor"
+_LEGEND: Final = ("mean", "mean ± deviation", "least and largest", _FLOOR_LABEL, "never varies")
+_MOST_DOTS: Final = 24
 """Bins beyond which a line says more than dots."""
-_ROUND_HZ = tuple(digit * 10.0**power for digit in (1, 5, 2) for power in range(6))
-"""The rounder come first."""
-_LEAST_APART = 0.055
+_LEAST_APART: Final = 0.055
 """Of the width: closer together, two frequencies would run into each other."""
 
 
 def plot_scaler(
     statistics: Statistics,
-    path: str | os.PathLike[str],
+    target: Target,
     *,
     title: str = "",
     hz: Sequence[float] | Float64s | None = None,
@@ -49,7 +40,7 @@ def plot_scaler(
 
     Args:
         statistics: What to draw.
-        path: The picture: ``.png``, ``.svg`` or ``.pdf``. What was there is replaced.
+        target: The picture: ``.png``, ``.svg`` or ``.pdf``. What was there is replaced.
         title: Above it.
         hz: The frequency of each bin, for a second axis.
 
@@ -57,47 +48,18 @@ def plot_scaler(
         UsageError: The name ends otherwise.
         DeviceError: matplotlib is not there, the disk is full, or does not work.
     """
-    path = Path(path)
-    kind = path.suffix.lower()
-    if kind not in SUFFIXES:
-        raise UsageError("is no name of a picture", path, "let it end in .png, .svg or .pdf")
-    try:
-        from matplotlib import style
-        from matplotlib.figure import Figure  # without pyplot: no window, and no state
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise DeviceError(
-            "a picture needs matplotlib, which is not installed",
-            None,
-            'pip install "melcli[plot]"',
-        ) from error
-    date = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[kind]
-    with io.BytesIO() as file, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name in any language
-        # Whatever a person has set for pictures of their own. The same statistics give the same
-        # bytes.
-        with style.context(["default", {"svg.hashsalt": "melcli"}]):
-            engine = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06)
-            figure = Figure(figsize=_INCHES, layout=engine)
-            _draw(figure, statistics, title, None if hz is None else np.asarray(hz))
-            figure.savefig(file, format=kind[1:], dpi=_DOTS_PER_INCH, metadata=date)
-        replace_file(path, file.getvalue())
+    numbers = None if hz is None else np.asarray(hz)
+    save(lambda figure: draw(figure, statistics, title, numbers), target)
 
 
-def _shown(title: str) -> str:
-    """A title without what no font can show, that fits above the picture."""
-    shown = "".join(character if character.isprintable() else "?" for character in title)
-    cut = len(shown) - _MOST_CHARACTERS
-    return f"…{shown[cut + 1 :]}" if cut > 0 else shown
-
-
-def _draw(figure: Figure, statistics: Statistics, title: str, hz: Float64s | None) -> None:
+def draw(figure: Figure, statistics: Statistics, title: str, hz: Float64s | None) -> None:
+    """The same on an empty figure."""
     from matplotlib.ticker import MaxNLocator
 
     moments, n_bins = statistics.moments, statistics.n_bins
     bins = np.arange(n_bins)
     axes = figure.add_subplot()
-    axes.set_title(_shown(title), loc="left", fontsize="medium", parse_math=False)
+    axes.set_title(shown(title), loc="left", fontsize="medium", parse_math=False)
     dots: dict[str, Any] = {"marker": ".", "markersize": 5} if n_bins <= _MOST_DOTS else {}
     _mark(axes, ~statistics.is_constant & (statistics.floor_share >= MUCH_AT_FLOOR))
     if not statistics.is_export:
@@ -152,20 +114,9 @@ def _mark(axes: Axes, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
 
 def _add_hz(axes: Axes, hz: Float64s) -> None:
     """Name round frequencies above the bins in which they lie."""
-    n_bins = len(hz)
-    named: dict[float, str] = {}
-    # Stacked frames hold the bands again and again: each run of rising bins is one of them.
-    starts = np.flatnonzero(np.diff(hz, prepend=np.inf) < 0)
-    for start, stop in zip(starts, [*starts[1:], n_bins], strict=True):
-        for at in _ROUND_HZ:
-            if not hz[start] <= at <= hz[stop - 1]:
-                continue
-            place = float(np.interp(at, hz[start:stop], np.arange(start, stop)))
-            if all(abs(place - other) >= _LEAST_APART * n_bins for other in named):
-                named[place] = f"{at:g}" if at < 1000 else f"{at / 1000:g}k"
-        if start:
-            axes.axvline(start - 0.5, color=_ENDS, linewidth=0.6, linestyle=":")
+    for start, _ in runs(hz)[1:]:
+        axes.axvline(start - 0.5, color=_ENDS, linewidth=0.6, linestyle=":")
     above = axes.secondary_xaxis("top")
-    above.set_xticks(list(named), list(named.values()))
+    name_ticks(above.xaxis, mel_ticks(hz, _LEAST_APART))
     above.set_xlabel("Hz")
     above.tick_params(labelsize="small")
