@@ -82,7 +82,12 @@ class Preset:
     @property
     def words(self) -> list[str]:
         """All that it can be found by."""
-        return [self.name, *self.aliases, *self.about.also, self.about.summary]
+        return [*self.names, self.about.summary, self.about.group]
+
+    @property
+    def names(self) -> list[str]:
+        """Its names, and those of the models that compute the same."""
+        return [self.name, *self.aliases, *self.about.also]
 
 
 def folder() -> Path:
@@ -121,7 +126,8 @@ def search(
     """The front ends that fit all that is asked.
 
     Args:
-        word: Part of a name, an alias, a summary, or a model that uses it; case does not matter.
+        word: Part of a name, an alias, a summary, a heading, or a model that uses it; case does not
+            matter.
         sample_rate: Rate it works at, in Hz.
         group: Part of the heading it is listed under.
 
@@ -139,7 +145,7 @@ def search(
             f"no group has {group} in its name", None, "one of " + ", ".join(by_group(known))
         )
     if not named:
-        near = _nearest(str(word), (text for preset in in_group for text in preset.words[:-1]))
+        near = _nearest(str(word), (text for preset in in_group for text in preset.names))
         where = f" in {', '.join(by_group(in_group))}" if group else ""
         raise UsageError(
             f"no front end{where} has {word} in its name, summary or models", None,

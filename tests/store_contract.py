@@ -962,6 +962,18 @@ class StoreContract:
         assert extract(path, asked, self.INPUTS) == 5
         check_output(path, asked, self.INPUTS)
 
+    def test_nothing_to_lose(self, path: Path, header: Header) -> None:
+        """An output without items takes other settings, also when that is interrupted."""
+        bad = [Input("a.wav", -1), Input("b.wav", -1)]
+        extract(path, header, bad)
+        asked = replace(header, row_shape=(7,), config_digest="c" * 64)
+        self.interrupted(path, asked, 3).close()
+        check_output(path, header, bad)
+        assert extract(path, asked, self.INPUTS) == 5
+        check_output(path, asked, self.INPUTS)
+        with pytest.raises(StoreError, match="has other settings"):
+            open_writer(path, header)
+
     def test_overwrite_needs_to_be_said_again(self, path: Path, header: Header) -> None:
         """An unfinished replacement is not taken for an extension."""
         extract(path, header, self.INPUTS)

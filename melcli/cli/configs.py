@@ -37,8 +37,8 @@ def configs() -> None:
 def list_configs(word: str | None, rate: int | None, group: str | None) -> None:
     """List them, or those that have WORD in their name or use.
 
-    WORD is looked for in names, short names (in brackets), summaries, and the models that compute
-    the same. FFT/HOP are samples; MELS is 80x7 where seven frames of 80 bands make a row.
+    WORD is looked for in names, short names (in brackets), summaries, headings, and the models that
+    compute the same. FFT/HOP are samples; MELS is 80x7 where seven frames of 80 bands make a row.
 
     \b
         melcli configs list
@@ -59,7 +59,8 @@ def list_configs(word: str | None, rate: int | None, group: str | None) -> None:
             click.echo(line)
             if word and not presets.holds(line, word):
                 users = [user for user in preset.about.also if presets.holds(user, word)]
-                click.echo(f"    used by {', '.join(users)}")
+                if users:
+                    click.echo(f"    used by {', '.join(users)}")
 
 
 @configs.command("show")

@@ -125,7 +125,10 @@ class Resumable(ABC):
     def _refuse_or_resume(self) -> None:
         asked, journal, finished = self._asked, self._journal, self._previous
         if finished is not None and not asked.overwrite:
-            refuse_other_settings(finished.header, asked, self.path, "the output")
+            if len(finished):
+                refuse_other_settings(finished.header, asked, self.path, "the output")
+            # One in which every input failed has nothing to lose: other settings may be the cure.
+            self._replacing = bool(differences(finished.header, asked))
         found = journal.header if journal.segments else None
         if found and not self._has_rows():
             # Only finishing takes the rows away: the output is complete, or someone removed them.
