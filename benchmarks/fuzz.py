@@ -52,7 +52,7 @@ from melcli.pipeline import waveforms
 from melcli.pipeline.batching import Batch
 from melcli.pipeline.device import set_for_a_run
 from melcli.pipeline.engine import Engine
-from melcli.pipeline.plan import Selection, make_plan
+from melcli.pipeline.plan import PlannedInput, Selection, make_plan
 from melcli.pipeline.stopwatch import Stopwatch
 from melcli.pipeline.waveforms import WaveformReader
 from melcli.pipeline.worker import Worker
@@ -257,7 +257,8 @@ def _read(path: Path, engine: Engine, piece_bytes: int, *, from_stream: bool) ->
     source = io.BytesIO(path.read_bytes()) if from_stream else os.fsencode(path)
     config = engine.frontend.config
     n_made, fixed = 0, config.wave.fix_samples  # to which all are filled with silence
-    with WaveformReader(source, str(path), config, Stopwatch()) as reader:
+    planned = PlannedInput(str(path), None, None, None)
+    with WaveformReader(source, planned, config, Stopwatch()) as reader:
         is_last = False
         while not is_last:
             read, is_last = reader.read()

@@ -31,23 +31,97 @@ _SET = r"--set [\w.]+=\S*[^\s;:.,]"
 
 
 def command_line() -> str:
-    """Every command with its help, as the terminal shows it."""
-    head = (
-        "# Command line\n\n"
-        "Written by `docs/generate.py` from the commands themselves; edit those.\n"
+    """What all commands share, then every command with its help, as the terminal shows it."""
+    helps = list(_helps(cli, None, "melcli"))
+    commands = "".join(
+        f"- [{name}](#{name.replace(' ', '-')}): {command.get_short_help_str(200)}\n"
+        for name, command, _ in helps[1:]
     )
-    return head + "".join(
-        f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in _helps(cli, None, "melcli")
+    return f"{_MANUAL}\n{commands}" + "".join(
+        f"\n## {name}\n\n```text\n{text}\n```\n" for name, _, text in helps
     )
+
+
+_MANUAL = """\
+# Command line
+
+Written by `docs/generate.py`, the commands below from their own help; edit those.
+
+```text
+melcli COMMAND [OPTIONS] [ARGUMENTS]
+```
+
+Options may stand before, between and behind arguments; what follows `--` is an argument, whatever
+it begins with. `melcli extract --help` prints what is below of it; `melcli --version` the version. A
+mistyped word is answered with the command line that was perhaps meant.
+
+## Streams
+
+Standard output holds data and nothing else: an `.npy` (`-o -`), JSON (`--json`), the lines of
+`--report -`, or what a command was asked to tell. Progress, summaries, warnings and errors go to
+standard error: a bar where it is a terminal, else a line every half minute. With `-q` only
+errors are printed. A summary ends with the next command to try, fit to be pasted.
+
+`-` is standard input: as an input one audio stream, in `--files-from -` and `--ids -` a list of
+names.
+
+An error is told as cause, place, and what to do about it:
+
+```text
+Error: corpus/a/0042.wav: holds no samples
+  try: delete it, or leave it out with --exclude
+```
+
+## Exit status
+
+| status | means |
+|---|---|
+| 0 | done, all of it |
+| 1 | done, but some inputs failed, or the run was stopped by `--strict` or `--max-failures` |
+| 2 | wrong usage: a word, an option, a front end |
+| 3 | there is no input |
+| 4 | an output or scaler that is there has other settings, is damaged, or is not melcli's |
+| 5 | the machine: a full disk, no such device |
+| 70 | a bug in melcli; `--debug` shows where |
+| 130, 143 | interrupted (Ctrl-C), terminated; what is done is kept, the same command goes on |
+
+## Environment
+
+| variable | means |
+|---|---|
+| `MELCLI_COMMAND_OPTION` | a value for any option, by its long name: `MELCLI_EXTRACT_CONFIG`, \
+`MELCLI_FIT_SCALER_SHARD`, `MELCLI_SCALER_APPLY_OVER`. What is typed wins; a flag is set by `1`. |
+| `NO_COLOR` | if not empty: no colour, on terminals either |
+| `TMPDIR` | where `fit-scaler` and `-o -` keep what does not fit in memory |
+| `CUDA_VISIBLE_DEVICES` | the GPUs that `--device cuda` may take |
+
+## Files
+
+| name | is |
+|---|---|
+| `OUT.h5` | an output in HDF5; `OUT.h5.partial…` beside it, while it is written |
+| `OUT/` | an output as `.npy` or audio files, with `OUT/melcli.toml`; while it is written, and of \
+shards, `OUT/.melcli-partial…` |
+| `NAME.toml` | a front end of your own, for `--config`; `melcli configs show NAME` prints one |
+| `SCALER.npz`, `SCALER.h5` | the statistics of `fit-scaler` |
+
+## Completion
+
+`eval "$(melcli completion bash)"` in `~/.bashrc`, `eval "$(melcli completion zsh)"` in `~/.zshrc`,
+or `melcli completion fish | source` in `~/.config/fish/config.fish`: Tab then completes commands,
+options, names of front ends, keys and values of `--set`, and files.
+
+## Commands
+"""
 
 
 def _helps(
     command: click.Command, parent: click.Context | None, name: str
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, click.Command, str]]:
     context = click.Context(
         command, parent, info_name=name, terminal_width=96, **command.context_settings
     )
-    yield context.command_path, command.get_help(context)
+    yield context.command_path, command, command.get_help(context)
     if isinstance(command, click.Group):
         for child in sorted(command.commands):
             yield from _helps(command.commands[child], context, child)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from hypothesis import settings
 
 import melcli
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 # would be another kind of stream than users have.
 for _name in [name for name in os.environ if name.startswith(("MELCLI_", "PYTHONUNBUFFERED"))]:
     del os.environ[_name]
+
+# How long an example takes says nothing about whether it is right.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 _PACKAGE = Path(melcli.__file__).parents[1]
 _MAIN = "from melcli.cli import main\nmain()\n"

@@ -352,8 +352,7 @@ class StoreContract:
         writer.finish([*excerpts, "f.wav"])
         writer.close()
         reader = open_reader(path)
-        seen = [_without_checksums(found) for found in reader.outcomes()]
-        assert seen == [
+        assert [_without_checksums(seen) for seen in reader.outcomes()] == [
             *expected[:3],
             _without_checksums(outcome(Input("f.wav"), header)[0]),
             *expected[3:],

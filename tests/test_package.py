@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +16,7 @@ from melcli import errors
 if TYPE_CHECKING:
     from tests.conftest import Cli, Corpus
 
+ROOT = Path(melcli.__file__).parents[1]
 HEAVY = ("torch", "numpy", "h5py", "soundfile", "soxr")
 
 
@@ -28,10 +32,23 @@ def test_homes_are_the_public_names() -> None:
     assert sorted(melcli._HOMES) == sorted(melcli.__all__)
 
 
+def test_one_version() -> None:
+    """The citation file says the version that the package says; the changelog is as new."""
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split(": ", 1) for line in lines if re.match(r"[\w-]+: ", line))
+    assert (fields["version"], fields["title"]) == (melcli.__version__, "melcli")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (project["name"], project["license"]) == (fields["title"], fields["license"])
+    assert "version" not in project  # hatchling takes it from the package
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## \[?([\w.]+)", changelog, re.MULTILINE)[0]
+    assert newest in {"Unreleased", melcli.__version__}
+
+
 def test_unknown_name() -> None:
     """A name that melcli has not is an AttributeError, as of any module."""
     with pytest.raises(AttributeError, match="no attribute 'extrakt'"):
-        melcli.extrakt  # noqa: B018
+        melcli.extrakt  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 import click
 
 import melcli
+from melcli.cli.completion import completion, know_values
 from melcli.cli.configs import configs
 from melcli.cli.doctor import doctor
 from melcli.cli.extract import extract
@@ -16,6 +17,7 @@ from melcli.cli.funnel import Funnel
 from melcli.cli.info import info
 from melcli.cli.invert import invert
 from melcli.cli.merge import merge
+from melcli.cli.plot import plot
 from melcli.cli.scaler import scaler
 from melcli.cli.scaler_apply import apply, undo
 from melcli.cli.verify import verify
@@ -42,17 +44,31 @@ def cli() -> None:
         melcli merge mels.?.h5 -o mels.h5
         melcli fit-scaler mels.h5 -o train.npz --ids train.txt
         melcli invert mels.h5 -o spectra.h5
+        melcli plot mels.h5 --id a/b.wav -o mel.png
         melcli info mels.h5
         melcli verify mels.h5 --audio-root corpus/
         melcli configs list
 
     Every option can come from the environment: --config of extract from MELCLI_EXTRACT_CONFIG.
+    `melcli completion` tells how Tab completes commands, options and front ends.
     """
 
 
 for command in (apply, undo):
     scaler.add_command(command)
-for command in (extract, fit_scaler, scaler, invert, merge, configs, info, verify, doctor):
+for command in (
+    extract,
+    fit_scaler,
+    scaler,
+    invert,
+    merge,
+    configs,
+    plot,
+    info,
+    verify,
+    doctor,
+    completion,
+):
     cli.add_command(command)
 
 
@@ -72,6 +88,7 @@ def _name_variables(command: click.Command, prefix: str) -> None:
 
 for command in cli.commands.values():
     _name_variables(command, f"melcli_{command.name}")
+    know_values(command)
 
 
 def main() -> None:

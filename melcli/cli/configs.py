@@ -37,13 +37,13 @@ def configs() -> None:
 def list_configs(word: str | None, rate: int | None, group: str | None) -> None:
     """List them, or those that have WORD in their name or use.
 
-    WORD is looked for in names, short names (in brackets), summaries, headings, and the models that
-    compute the same. FFT/HOP are samples; MELS is 80x7 where seven frames of 80 bands make a row.
-
     \b
         melcli configs list
         melcli configs list whisper
         melcli configs list --group text --rate 24000
+
+    WORD is looked for in names, short names (in brackets), summaries, headings, and the models that
+    compute the same. FFT/HOP are samples; MELS is 80x7 where seven frames of 80 bands make a row.
     """
     from melcli import presets
 

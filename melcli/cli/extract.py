@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from melcli.cli.funnel import say, stoppable
+from melcli.cli.funnel import stoppable
 from melcli.cli.options import (
     Normalizing,
     Telling,
+    audio_options,
     config_options,
-    input_options,
     normalize_options,
     output_options,
     run_options,
@@ -23,17 +23,17 @@ from melcli.cli.options import (
 )
 from melcli.cli.process import keep_freed_memory, keep_stdout_clean, large_imports
 from melcli.cli.progress import Progress
+from melcli.cli.summary import after_output, sum_up, tell_how_to_do_it
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
     from melcli.config import MelConfig, OutputConfig, RunConfig
     from melcli.pipeline.plan import Selection
-    from melcli.pipeline.report import Report
     from melcli.statistics.normalize import Normalization
 
 
 @click.command()
-@input_options
+@audio_options
 @click.option("-o", "--output", metavar="OUT", help="An .h5 file, a folder (ending in /), or -.")
 @config_options
 @normalize_options
@@ -59,12 +59,18 @@ def extract(
         melcli extract corpus/ -o mels.h5 --config hifigan-22k
         melcli extract corpus/ -o mels/ --config whisper-80 --long cut
         find corpus -name '*.wav' -print0 | melcli extract --files-from - -0 -o mels.h5
+        melcli extract --files-from segments.csv -o mels.h5
         melcli extract corpus/ -o mels.h5 --scaler train.npz --normalize standard
         melcli extract corpus/ -o mels.h5 --dry-run
         sox in.flac -t wav - | melcli extract - -o - > mel.npy
+        ffmpeg -i in.m4a -f s16le - | melcli extract - --raw 44100,2,s16le -o - > mel.npy
 
     INPUTS are files, folders, or - for one audio stream on standard input. Killed at any moment,
     the same command goes on where it was; new and changed files are added to a finished output.
+
+    A list of names, or a table (.csv, .tsv, .jsonl) with columns path, id, start, end (seconds) and
+    channel, of which all but the first may be missing: then parts of recordings are inputs. Kaldi's
+    wav.scp goes with --segments.
 
     Exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 3 no input found, 4 the output
     has other settings, 5 the machine (disk full, no such device), 130 interrupted.
@@ -74,6 +80,7 @@ def extract(
     scaler = normalizing.load(config, is_chosen=is_chosen, quiet=telling.quiet)
     if dry_run:
         _dry_run(selection, output, config, out, run, as_json=telling.as_json)
+        tell_how_to_do_it(telling, output)
         return
     if output is None:
         raise click.UsageError("Missing option '-o': an .h5 file, a folder, or -.")
@@ -102,18 +109,17 @@ def extract(
             )
     if telling.as_json:
         click.echo(json.dumps(books.to_record()))
-    if not telling.quiet:
-        _sum_up(books, progress.warnings, verbose=telling.verbose)
+    hint = "no --config was given, so it was librosa; melcli configs list shows others"
+    sum_up(
+        books,
+        telling,
+        progress.warnings,
+        after_output(books, selection.shard),
+        more=f"{shlex.join(['melcli', 'info', output])} --json lists all",
+        hints=[] if is_chosen else [hint],
+    )
     if books.exit_code:
         sys.exit(books.exit_code)
-
-
-def _sum_up(books: Report, heard: list[str], *, verbose: bool) -> None:
-    say(books.summary(heard))
-    if verbose and books.n_workers:
-        say(books.where_time_went())
-    if not click.get_current_context().meta["melcli.config_chosen"]:
-        say("no --config was given, so it was librosa; melcli configs list shows others")
 
 
 def _dry_run(

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from melcli.cli.funnel import say, stoppable
+from melcli.cli.funnel import stoppable
 from melcli.cli.options import (
     Telling,
+    audio_options,
     fit_options,
-    input_options,
     optional_config_options,
     run_options,
     telling_options,
 )
 from melcli.cli.process import keep_freed_memory, keep_stdout_clean, large_imports
 from melcli.cli.progress import Progress
+from melcli.cli.summary import after_fit, sum_up
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command("fit-scaler")
-@input_options
+@audio_options
 @click.option(
     "-o", "--output", required=True, metavar="SCALER", help="An .npz or .h5; or .npy or .pt."
 )
@@ -60,7 +61,7 @@ def fit_scaler(
     weight: Weight,
     quantiles: bool,
 ) -> None:
-    """Gather mean, deviation, least and largest value of every bin over INPUTS, into SCALER.
+    """Gather the mean, deviation and range of every bin over INPUTS into SCALER.
 
     \b
         melcli fit-scaler train/ -o train.npz --config hifigan-22k
@@ -88,6 +89,7 @@ def fit_scaler(
     with stoppable() as at_stop:
         with large_imports():
             from melcli.pipeline import fit  # brings torch in; --help should not wait
+            from melcli.pipeline.stretches import is_output
             from melcli.store.begun import HDF5_SUFFIX
 
         keep_freed_memory()
@@ -107,10 +109,14 @@ def fit_scaler(
             )
     if telling.as_json:
         click.echo(json.dumps(_record(fitted)))
-    if not telling.quiet:
-        say(fitted.report.summary(progress.warnings))
-        if telling.verbose and fitted.report.n_workers:
-            say(fitted.report.where_time_went())
+    outputs = [str(path) for path in selection.paths if is_output(Path(path))]
+    sum_up(
+        fitted.report,
+        telling,
+        progress.warnings,
+        after_fit(fitted.report, output, selection.shard, outputs),
+        more="--retry-failed with --report FILE lists all",
+    )
     if fitted.report.exit_code:
         sys.exit(fitted.report.exit_code)
 

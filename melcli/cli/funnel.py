@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import melcli
+from melcli.cli.suggestions import with_suggestion
 from melcli.errors import DeviceError, MelcliError
 
 if TYPE_CHECKING:
     from types import FrameType
 
 _BUG, _INTERRUPTED = 70, 130
+_TYPED = "melcli.typed"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -29,13 +31,23 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Funnel(click.Group):
     """A click group that tells every error as cause, place and remedy."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note what was typed, for :func:`typed`."""
+        ctx.meta[_TYPED] = typed_words = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise with_suggestion(error, typed_words) from error
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401, click's own signature
         """Run a command; whatever goes wrong ends here."""
-        if "NO_COLOR" in os.environ:
+        if os.environ.get("NO_COLOR"):
             ctx.color = False
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that is gone shows now, not when Python has shut down
+        except click.UsageError as error:
+            raise with_suggestion(error, ctx.meta[_TYPED]) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except MelcliError as error:
@@ -43,12 +55,12 @@ class Funnel(click.Group):
             _trace(ctx)
             raise SystemExit(error.exit_code) from error
         except BrokenPipeError:
-            _forget_stdout()  # whoever read us has had enough
+            forget_stdout()  # whoever read us has had enough
             raise SystemExit(0) from None
         except OSError as error:
             if error.errno not in _FULL:
                 raise SystemExit(_bug(ctx, error)) from error
-            _forget_stdout()
+            forget_stdout()
             cause = (error.strerror or "the disk is full").lower()
             tell(DeviceError(cause, error.filename, "free some space and run the command again"))
             _trace(ctx)
@@ -72,6 +84,11 @@ def debug_option(command: Command) -> Command:
     )(command)
 
 
+def typed() -> tuple[str, ...]:
+    """The words of the command line behind ``melcli``."""
+    return tuple(click.get_current_context().meta.get(_TYPED, ()))
+
+
 def tell(error: MelcliError) -> None:
     """Print an error: cause and place, then the remedy."""
     say(f"Error: {error}", fg="red")
@@ -82,7 +99,7 @@ def tell(error: MelcliError) -> None:
 def say(text: str, fg: str | None = None) -> None:
     """Print words for a person, on stderr."""
     with contextlib.suppress(OSError):  # nobody there to read them
-        click.secho(text, err=True, fg=fg)
+        click.echo(click.style(text, fg=fg) if fg else text, err=True)
 
 
 @contextlib.contextmanager
@@ -128,7 +145,7 @@ def _bug(ctx: click.Context, error: Exception) -> int:
     return _BUG
 
 
-def _forget_stdout() -> None:
+def forget_stdout() -> None:
     """Let what is left in the buffer go nowhere: Python would complain when it flushes at exit."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from melcli.cli.funnel import say, stoppable
+from melcli.cli.funnel import stoppable
 from melcli.cli.options import (
     Normalizing,
     Telling,
@@ -23,6 +23,7 @@ from melcli.cli.options import (
 )
 from melcli.cli.process import keep_freed_memory, keep_stdout_clean, large_imports
 from melcli.cli.progress import Progress
+from melcli.cli.summary import after_output, sum_up, tell_how_to_do_it
 from melcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def invert(
         )
     if dry_run:
         _dry_run(selection, config, audio, scaler, as_json=telling.as_json)
+        tell_how_to_do_it(telling, output)
         return
     if output is None:
         raise click.UsageError("Missing option '-o': an .h5 file, a folder, or -.")
@@ -151,10 +153,13 @@ def invert(
             )
     if telling.as_json:
         click.echo(json.dumps(books.to_record()))
-    if not telling.quiet:
-        say(books.summary(progress.warnings))
-        if telling.verbose and books.n_workers:
-            say(books.where_time_went())
+    sum_up(
+        books,
+        telling,
+        progress.warnings,
+        after_output(books, selection.shard),
+        more=f"{shlex.join(['melcli', 'info', output])} --json lists all",
+    )
     if books.exit_code:
         sys.exit(books.exit_code)
 

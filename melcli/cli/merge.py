@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from melcli.cli.funnel import debug_option, say, stoppable
+from melcli.cli.summary import after
 
 _LINE_EVERY_SECONDS = 30.0
 
@@ -88,3 +89,5 @@ def merge(
             f"{output}: {shards_told}, {plural(merged.n_items, 'item')}, "
             f"{plural(merged.n_failures, 'failure')}, {size(merged.n_bytes)} copied"
         )
+        if merged.n_shards and not as_json:
+            say(after("info", output))

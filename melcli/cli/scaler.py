@@ -113,7 +113,7 @@ def tell_scaler(file: Path, *, as_json: bool, picture: Path | None = None) -> No
 def merge(
     scalers: tuple[Path, ...], output: Path, *, overwrite: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Put the SCALERS of the parts of a dataset together in OUT, as if it were fitted at once.
+    """Put the SCALERS of parts of a dataset together in OUT, as if fitted at once.
 
     \b
         melcli scaler merge part.1.h5 part.2.h5 part.3.h5 -o scaler.h5

@@ -13,6 +13,7 @@ import click
 
 from melcli.cli.funnel import debug_option, say, stoppable
 from melcli.cli.options import Normalizing, normalize_options
+from melcli.cli.summary import after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ def apply(
 @click.command()
 @_rescaling
 def undo(features: Path, output: str, *, overwrite: bool, as_json: bool, quiet: bool) -> None:
-    """Take from FEATURES, a normalised output, the scaler that it carries; into OUT, a new one.
+    """Take from FEATURES, a normalised output, the scaler that it carries; into OUT.
 
     \b
         melcli scaler undo normal.h5 -o mels.h5
@@ -148,3 +149,5 @@ def _tell(done: Rescaled, output: str, how: str, as_json: bool, quiet: bool) -> 
             f"{output}: {plural(done.n_items, 'item')}, {plural(done.n_rows, 'row')} {how}, "
             f"{plural(done.n_failures, 'failure')}"
         )
+        if not as_json:
+            say(after("info", output))

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from melcli.pipeline.stopwatch import STEPS, Times
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from melcli.pipeline.plan import PlannedInput
     from melcli.store import Outcome
     from melcli.store.records import Certificate, Done, Failed
 
 _FIRST_FAILURES = 5
+_LONG_RUN_SECONDS = 10.0
+"""From here on what limited a run says something: a shorter one mostly starts and ends."""
 
 
 class Listener(Protocol):
@@ -172,15 +174,36 @@ class Report:
     def __str__(self) -> str:
         return self.summary()
 
-    def summary(self, heard: Collection[str] = ()) -> str:
-        """What was done, for people.
+    def summary(
+        self,
+        heard: Collection[str] = (),
+        *,
+        more: str = "--report FILE lists all",
+        hints: Iterable[str] = (),
+        verbose: bool = False,
+    ) -> str:
+        """What was done, how fast, what limited it, what was changed, what failed, and where it is.
 
         Args:
             heard: Warnings that were told already, while it went on.
+            more: Where all failures are, if there are more than a few.
+            hints: What a caller has to add, a line each.
+            verbose: Tell where the time went, however short it was.
         """
-        return "\n".join(self._lines(heard))
+        lines = [
+            *self._books_lines(verbose=verbose),
+            *self._quality_lines(),
+            *self._remark_lines(heard),
+            *self._failure_lines(more),
+            *hints,
+        ]
+        if self.stopped:
+            lines.append(f"stopped: {self.stopped}")
+        elif self.output_bytes:
+            lines.append(f"{self.output}  {size(self.output_bytes)}")
+        return "\n".join(lines)
 
-    def _lines(self, heard: Collection[str]) -> Iterator[str]:
+    def _books_lines(self, *, verbose: bool) -> Iterator[str]:
         yield (
             f"{self.done:,} done"
             + (f", {self.already:,} already done" if self.already else "")
@@ -193,7 +216,12 @@ class Report:
                 f"{duration(self.audio_seconds)} of audio in {duration(self.seconds)} "
                 f"({self.speed:,.0f} x real time), {self.made} with {self.config}"
             )
-        yield from self._quality_lines()
+        if self.n_workers and verbose:
+            yield self.where_time_went()
+        elif self.n_workers and self.seconds >= _LONG_RUN_SECONDS:
+            yield f"the limit was {self.times.limit(self.seconds, self.n_workers)}"
+
+    def _remark_lines(self, heard: Collection[str]) -> Iterator[str]:
         if self.suspects:
             yield (
                 f"worked on one by one: {plural(self.suspects, 'input')} that the last run had in "
@@ -214,11 +242,6 @@ class Report:
                 + ", ".join(self.unknown_ids[:_FIRST_FAILURES])
                 + (", …" if len(self.unknown_ids) > _FIRST_FAILURES else "")
             )
-        yield from self._failure_lines()
-        if self.stopped:
-            yield f"stopped: {self.stopped}"
-        elif self.output_bytes:
-            yield f"{self.output}  {size(self.output_bytes)}"
 
     def _quality_lines(self) -> Iterator[str]:
         if self.worst is not None:
@@ -228,13 +251,14 @@ class Report:
                 f"{count:,} {note}" for note, count in sorted(self.notes.items())
             )
 
-    def _failure_lines(self) -> Iterator[str]:
+    def _failure_lines(self, more: str) -> Iterator[str]:
         for name, outcome in self.failures:
             yield f"failed: {name}: {outcome.cause}"
             if outcome.remedy:
                 yield f"  try: {outcome.remedy}"
-        if self.failed > len(self.failures):
-            yield f"failed: {self.failed - len(self.failures):,} more; --report FILE lists all"
+        left_out = self.failed - len(self.failures)
+        if left_out:
+            yield f"failed: {left_out:,}{' more' * bool(self.failures)}; {more}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 Step: TypeAlias = Literal["read", "resample", "mel", "write"]
 STEPS: tuple[Step, ...] = ("read", "resample", "mel", "write")
 
-_WORK: dict[Step, str] = {"read": "decoding", "resample": "resampling", "mel": "the mel"}
+_WORK: dict[Step, str] = {"read": "decoding", "resample": "resampling", "mel": "computing"}
 _MOST = 0.75
 """A share of the time from which on it decides."""
 
@@ -34,10 +34,11 @@ class Times:
         return (
             f"time: {', '.join(parts)} of a core, waiting {waiting:.1f} s, "
             f"with {n_workers} worker{'s' * (n_workers > 1)} in {seconds:.1f} s; "
-            f"the limit was {self._limit(seconds, n_workers)}"
+            f"the limit was {self.limit(seconds, n_workers)}"
         )
 
-    def _limit(self, seconds: float, n_workers: int) -> str:
+    def limit(self, seconds: float, n_workers: int) -> str:
+        """What more of would have made a run shorter, in a few words; see :meth:`where`."""
         of_workers = [step for step in STEPS if step != "write"]
         busy = sum(self.busy[step] for step in of_workers)
         at_work = sum(self.elapsed[step] for step in of_workers)

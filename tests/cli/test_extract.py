@@ -76,8 +76,10 @@ class TestWords:
         result = cli("extract", "corpus", "-o", "x.h5")
         assert (result.exit_code, result.stdout) == (0, b"")
         assert "5 done, 0 failed, of 5 inputs" in result.stderr
-        assert "x.h5" in result.stderr.splitlines()[-2]
-        assert result.stderr.splitlines()[-1].startswith("no --config was given, so it was librosa")
+        *_, hint, place, following = result.stderr.splitlines()
+        assert hint.startswith("no --config was given, so it was librosa")
+        assert place.startswith("x.h5  ")
+        assert following == "next: melcli info x.h5"
 
     def test_failures(self, cli: Cli, corpus: Corpus) -> None:
         """Each failure is told with the name as it was typed, its cause and its remedy; exit 1."""
@@ -151,7 +153,7 @@ class TestWords:
         corpus.add_good()
         monkeypatch.setattr(progress_module, "_LINE_EVERY_SECONDS", 0.0)
         result = cli("extract", "corpus", "-o", "x.h5")
-        assert result.stderr.startswith("5 of 5 files, 1.4 s of audio, ")
+        assert result.stderr.startswith("5 of 5 files, finishing, 1.4 s of audio, ")
 
     def test_bar(self, cli: Cli, corpus: Corpus) -> None:
         """Where stderr is a terminal there is a bar, unless it is not wanted."""
@@ -167,7 +169,7 @@ class TestWords:
                 text = _read_terminal(ours)
                 assert process.wait(60) == 0
             os.close(ours)
-            assert ("5/5" in text) == has_bar
+            assert ("of 5 files" in text) == has_bar
             assert "5 done, 0 failed" in text
 
     def test_no_color(self, cli: Cli, corpus: Corpus) -> None:
@@ -212,7 +214,7 @@ class TestWrongUsage:
             ("extract a.wav -o x.h5 --json --report -", 2, "--report - and --json", "to a file"),
             ("extract corpus -o -", 2, "standard output takes one input, not 2", "an .h5 file"),
             ("extract - --files-from - -o x.h5", 2, "both the audio and the list", "list.txt"),
-            ("extract --files-from none -o x.h5", 2, "none: the list of names cannot be read", ""),
+            ("extract --files-from none -o x.h5", 2, "none: the list cannot be read", ""),
             ("extract empty -o x.h5", 3, "no audio was found: empty is empty", "give a folder"),
             ("extract nothere -o x.h5", 3, "no such file or folder: nothere", "check the name"),
             ("extract corpus -o x.h5 --device cuda:9", 5, "cuda:9: torch", "--device cpu"),

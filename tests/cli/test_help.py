@@ -40,6 +40,25 @@ def test_help(cli: Cli, path: tuple[str, ...], command: click.Command) -> None:
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=IDS)
+def test_examples_come_first(path: tuple[str, ...], command: click.Command) -> None:
+    """Behind one line that says what a command does stand lines to paste, and then the rest."""
+    what, examples, *_ = str(command.help).split("\n\n")
+    assert len(what.splitlines()) == 1
+    mark, *lines = examples.splitlines()
+    assert mark.strip() == "\b"
+    assert lines[0].startswith(" " * 4)
+    assert any(line.split("#")[0].strip().startswith("melcli") for line in lines)
+    assert " ".join(["melcli", *path]) in lines[0]
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=IDS)
+def test_summaries_are_whole(path: tuple[str, ...], command: click.Command) -> None:
+    """In a list of commands no summary is cut where there are a hundred columns."""
+    told = command.get_help(click.Context(command, terminal_width=98))
+    assert "..." not in told.partition("Commands:")[2], path
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=IDS)
 def test_options(path: tuple[str, ...], command: click.Command) -> None:
     """Every option of every command has a text."""
     options = [option for option in command.params if isinstance(option, click.Option)]

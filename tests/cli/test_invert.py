@@ -52,7 +52,8 @@ def test_summary(cli: Cli, mels: str) -> None:
     assert lines[2].startswith("mel residual ")
     assert " at worst, " in lines[2]
     assert lines[3].startswith("failed: z.wav: could not be extracted: ")
-    assert lines[-1].startswith("s.h5  ")
+    assert lines[-2].startswith("s.h5  ")
+    assert lines[-1].startswith("next")
     again = cli("invert", mels, "-o", "s.h5")
     assert again.stderr.startswith("0 done, 5 already done, 1 failed, of 6 inputs")
 

@@ -99,7 +99,7 @@ def test_a_model_in_another_precision(method: str, dtype: torch.dtype) -> None:
     inverse = InverseMelScale(bank(), method).to(dtype)  # type: ignore[arg-type]  # likewise
     assert torch.equal(inverse(mels), expected)
     found = inverse(mels.requires_grad_())
-    found.sum().backward()
+    found.sum().backward()  # type: ignore[no-untyped-call]
     assert mels.grad is not None
     assert bool(mels.grad.isfinite().all())
 

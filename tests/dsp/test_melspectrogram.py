@@ -185,7 +185,7 @@ class TestLengths:
         """What counts does."""
         waveforms = noise(2, 100).requires_grad_()
         mels, _ = MelSpectrogram(SMALL)(waveforms, [100, 60])
-        mels.sum().backward()
+        mels.sum().backward()  # type: ignore[no-untyped-call]
         assert waveforms.grad is not None
         assert bool((waveforms.grad[0] != 0).all())
         assert not waveforms.grad[1, 60:].any()
@@ -348,7 +348,7 @@ class TestLearning:
         for _ in range(8):
             optimizer.zero_grad()
             loss = (module(x) - target).square().mean()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(float(loss.detach()))
         assert losses[-1] < 0.8 * losses[0]
@@ -368,7 +368,7 @@ class TestLearning:
         waveforms = torch.zeros(2, 4_000)
         waveforms[1, :2_000] = noise(2_000)
         waveforms.requires_grad_()
-        module(waveforms).sum().backward()
+        module(waveforms).sum().backward()  # type: ignore[no-untyped-call]
         for gradient in (waveforms.grad, *(p.grad for p in module.parameters())):
             assert gradient is not None
             assert bool(torch.isfinite(gradient).all())

@@ -24,6 +24,7 @@ from melcli.store.merge import merge
 from melcli.store.shards import Shard
 
 if TYPE_CHECKING:
+    from melcli.config.run import StoreLayout
     from tests.conftest import Corpus, ReadOutput
 
 OUTPUTS = ["x.h5", "tree.h5", "npy/"]
@@ -55,7 +56,7 @@ def table(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> Selection:
 
 def extract(selection: Selection, output: str, **out: Any) -> Any:
     """Extract with a front end at 16 kHz."""
-    layout = "tree" if "tree" in output else "packed"
+    layout: StoreLayout = "tree" if "tree" in output else "packed"
     return melcli.extract(
         selection, output, "kaldi-fbank-80", out=OutputConfig(store_layout=layout, **out)
     )

@@ -8,7 +8,6 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,9 +16,6 @@ from hypothesis import strategies as st
 from melcli.errors import UsageError
 from melcli.pipeline.lists import Listed, read_list
 from melcli.pipeline.plan import Selection, make_plan
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FORMATS = ["csv", "tsv", "jsonl"]
 
@@ -105,13 +101,9 @@ def test_what_is_written_is_read(expected: list[Listed], kind: str) -> None:
     found = listed(file.getvalue(), f"list.{kind}")
     assert found == [
         # Standard input is asked for by argument; "-" in a list is a file.
-        Listed(b"./-", *_rest(row)) if row.path == b"-" else row
+        row._replace(path=b"./-") if row.path == b"-" else row
         for row in expected
     ]
-
-
-def _rest(row: Listed) -> Iterator[object]:
-    yield from (row.id, row.start, row.end, row.channel)
 
 
 def test_marks_of_other_programs() -> None:

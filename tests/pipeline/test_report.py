@@ -87,6 +87,38 @@ def test_all_words() -> None:
     assert "failed: 2 more; --report FILE lists all" in lines
 
 
+@pytest.mark.parametrize(
+    ("seconds", "verbose", "begin"),
+    [(9.0, False, None), (10.0, False, "the limit was the cores"), (1.0, True, "time: read ")],
+)
+def test_the_limit_is_told(seconds: float, verbose: bool, begin: str | None) -> None:  # noqa: FBT001
+    """A run that took a while says what it waited for; ``-v`` says all of it, always."""
+    report = Report("x.h5", "librosa", inputs=1, n_workers=1)
+    report.count_done(done("a.wav"))
+    report.seconds = report.times.busy["mel"] = report.times.elapsed["mel"] = seconds
+    told = report.summary(verbose=verbose).splitlines()
+    assert len(told) == 2 + (begin is not None)
+    if begin:
+        assert told[2].startswith(begin)
+
+
+def test_a_run_that_did_nothing_was_not_limited() -> None:
+    """Without workers there was no work, however long it took to look."""
+    report = Report("x.h5", "librosa", inputs=1, already=1, seconds=60.0)
+    assert str(report) == "0 done, 1 already done, 0 failed, of 1 input"
+
+
+def test_what_a_caller_adds() -> None:
+    """Where all failures are is the caller's to know; hints stand before the output."""
+    report = Report("x.h5", "librosa", inputs=7, output_bytes=1)
+    for k in range(7):
+        report.count_failed(str(k), failed(str(k)))
+    told = report.summary(more="look there", hints=["a hint"]).splitlines()
+    assert told[-3:] == ["failed: 2 more; look there", "a hint", "x.h5  1 bytes"]
+    report.failures.clear()  # those of an earlier run are counted, and not known
+    assert "failed: 7; look there" in report.summary(more="look there")
+
+
 def test_few_failures_are_kept() -> None:
     """Memory does not grow with failures: the first few stand for all."""
     report = Report("x.h5", "librosa", inputs=10_000)

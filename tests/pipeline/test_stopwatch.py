@@ -41,7 +41,7 @@ def test_threads_add_up() -> None:
 LIMITS: list[tuple[dict[Step, float], str]] = [
     ({"read": 9.0, "mel": 8.0}, "the cores, most of all for decoding"),
     ({"resample": 9.5, "mel": 9.0}, "the cores, most of all for resampling"),
-    ({"read": 2.0, "mel": 17.0}, "the cores, most of all for the mel"),
+    ({"read": 2.0, "mel": 17.0}, "the cores, most of all for computing"),
     ({"mel": 8.0, "write": 9.0}, "writing"),
     ({"read": 1.0, "mel": 2.0}, "too few inputs at once"),
 ]
@@ -58,7 +58,7 @@ def test_cores_that_others_use_are_told() -> None:
     made = times(read=1.0, mel=7.0)
     made.elapsed["mel"] = 17.0
     told = made.where(10.0, 2)
-    assert told.endswith("the cores, most of all for the mel; they had other work as well")
+    assert told.endswith("the cores, most of all for computing; they had other work as well")
 
 
 def test_a_slow_disk_is_no_decoder() -> None:

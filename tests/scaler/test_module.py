@@ -326,7 +326,7 @@ def test_gradients_flow() -> None:
     assert torch.autograd.gradcheck(scaler, x)
     assert torch.autograd.gradcheck(scaler.inverse, x)
     single = mels(3, 4).requires_grad_()
-    scaler(single).sum().backward()
+    scaler(single).sum().backward()  # type: ignore[no-untyped-call]
     assert single.grad is not None
     std = scaler.statistics.moments.std
     np.testing.assert_allclose(single.grad, np.broadcast_to(1 / std[:, None], (3, 4)), rtol=1e-6)
