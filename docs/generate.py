@@ -52,8 +52,8 @@ melcli COMMAND [OPTIONS] [ARGUMENTS]
 ```
 
 Options may stand before, between and behind arguments; what follows `--` is an argument, whatever
-it begins with. `melcli extract --help` prints what is below of it; `melcli --version` the version. A
-mistyped word is answered with the command line that was perhaps meant.
+it begins with. `melcli extract --help` prints what is below of it; `melcli --version` the version.
+A mistyped word is answered with the command line that was perhaps meant.
 
 ## Streams
 
