@@ -127,7 +127,8 @@ def after_fit(report: Report, output: str, shard: Shard | None, outputs: list[st
         return after("scaler", "show", output)
     if outputs:
         return after("scaler", "apply", outputs[0], "-o", "normal.h5", "--scaler", output)
-    inputs = _given("inputs", "files_from", "null", "root", "include", "exclude")
+    lists = ("files_from", "null", "files_format", "segments")
+    inputs = _given("inputs", *lists, "root", "include", "exclude")
     how = _given("name", "settings", "channels", "resample", "long")
     if "-" in inputs:
         return ""

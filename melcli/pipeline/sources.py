@@ -111,10 +111,11 @@ class Sources:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what is read: every input with its size and time."""
+        """SHA-256 of what is read: every input with its size and time, and what part of it."""
         digest = hashlib.sha256()
         for planned in self.plan:
-            digest.update(f"{planned.id}\0{planned.size}\0{planned.mtime_ns}\n".encode())
+            part = "" if planned.excerpt is None else f"\0{tuple(planned.excerpt)}"
+            digest.update(f"{planned.id}\0{planned.size}\0{planned.mtime_ns}{part}\n".encode())
         if self.stretches is not None:
             digest.update(self.stretches.digest.encode())
         return digest.hexdigest()

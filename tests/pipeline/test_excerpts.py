@@ -14,7 +14,7 @@ import pytest
 import melcli
 from melcli import OutputConfig, Selection, store
 from melcli.audio import reading
-from melcli.errors import UsageError
+from melcli.errors import ScalerError, UsageError
 from melcli.pipeline import waveforms
 from melcli.pipeline.recompute import Recomputation
 from melcli.pipeline.survey import survey
@@ -212,6 +212,10 @@ def test_statistics(table: Selection, tmp_path: Path) -> None:
     one, other = (melcli.Scaler.load(tmp_path / name) for name in ("a.npz", "b.npz"))
     for name, value in one.state_dict().items():
         np.testing.assert_allclose(value, other.state_dict()[name], rtol=1e-12)
+    # Another part by the same id is another fit.
+    Path("t.csv").write_text(TABLE.replace("tail,0.7,", "tail,0.6,"), encoding="utf-8")
+    with pytest.raises(ScalerError, match="its inputs are others, or were changed since"):
+        melcli.fit_scaler(table, tmp_path / "a.npz", "kaldi-fbank-80")
 
 
 def test_channels_twice(table: Selection) -> None:
