@@ -53,13 +53,19 @@ def main() -> None:
 def _check_sdist(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()} - {"PKG-INFO"}
-    if not (ROOT / ".git").exists():
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
         return
-    listed = _run("git", "-C", str(ROOT), "ls-files", "-coz", "--exclude-standard").split("\0")
-    known = {name for name in listed if (ROOT / name).is_file()}
-    wanted = {name for name in known if not name.startswith(NOT_PUBLISHED)}
-    _expect(sorted(held - wanted), [], "the sdist holds what git does not")
+    tracked = _listed()
+    wanted = {name for name in tracked if not name.startswith(NOT_PUBLISHED)}
+    new = _listed("--others", "--exclude-standard")  # not committed yet
+    _expect(sorted(held - wanted - new), [], "the sdist holds what git does not")
     _expect(sorted(wanted - held), [], "the sdist lacks, see pyproject.toml")
+
+
+def _listed(*which: str) -> set[str]:
+    """The files of the checkout that git knows, wherever and by whom it was cloned."""
+    git = ("git", "-c", "safe.directory=*", "-C", str(ROOT), "ls-files", "-z")
+    return {name for name in _run(*git, *which).split("\0") if (ROOT / name).is_file()}
 
 
 def _check_wheel(wheel: Path) -> None:
