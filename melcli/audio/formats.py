@@ -53,6 +53,15 @@ def is_length_exact(subtype: str) -> bool:
     return subtype not in LOSSY_SUBTYPES
 
 
+def is_list(path: PurePath | str) -> bool:
+    """Whether a name's extension is that of a list of files, or a table of them.
+
+    >>> is_list("segments.csv"), is_list("wav.scp"), is_list("talk.wav")
+    (True, True, False)
+    """
+    return PurePath(path).suffix.lower() in {".csv", ".tsv", ".jsonl", ".scp", ".txt", ".lst"}
+
+
 def is_foreign(path: PurePath | str) -> bool:
     """Whether a name's extension is that of audio which only ffmpeg reads.
 

@@ -423,6 +423,8 @@ class AudioReader:
             cause = f"is not audio that libsndfile can read ({_reason(error)})"
             is_known = error.code != _UNRECOGNISED or formats.is_foreign(name)
             remedy = f"{remedy}, or {LEAVE_OUT}" if is_known else LEAVE_OUT
+            if formats.is_list(name):
+                remedy = f"if it is a list of files: --files-from {name}"
         return AudioError(cause, name, remedy)
 
     def _ffmpeg(self) -> str:

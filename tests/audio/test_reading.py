@@ -325,6 +325,15 @@ def test_what_is_not_audio_says_so(data: bytes) -> None:
     assert message(data).startswith("a.wav: is not audio that libsndfile can read (")
 
 
+def test_a_list_is_told_where_it_belongs(tmp_path: Path) -> None:
+    """Who names a list as if it were audio is told the option for lists."""
+    path = tmp_path / "segments.csv"
+    path.write_bytes(b"path,start\na.wav,1\n")
+    with pytest.raises(AudioError, match="is not audio that libsndfile can read") as caught:
+        read(path)
+    assert caught.value.remedy == f"if it is a list of files: --files-from {path}"
+
+
 def test_a_foreign_format_gives_the_ffmpeg_line(tmp_path: Path) -> None:
     """By content, also when the extension lies; and by extension, when the content says nothing."""
     (tmp_path / "my talk.wav").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(200))
