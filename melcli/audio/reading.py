@@ -215,6 +215,7 @@ class AudioReader:
             self._begin(raw)
             self.sample_rate, self.n_channels = self.info.sample_rate, self.info.n_channels
             self.dtype = "int16" if self.info.subtype in _INT16_SUBTYPES else "float32"
+            self._whole_limit = self._limit
             if start or end != math.inf:
                 self._go_to(start, end)
         except BaseException:
@@ -302,6 +303,32 @@ class AudioReader:
             block = block[:filled] if 8 * filled > 7 * len(block) else block[:filled].copy()
         return block
 
+    @property
+    def position(self) -> int:
+        """The sample that comes next, counted from the start of the recording."""
+        return self._n_read
+
+    @property
+    def is_forward_only(self) -> bool:
+        """A part cannot be read without what lies before it."""
+        return not (self.info.exact and self.info.subtype.startswith(_SEEKABLE))
+
+    def go_on(self, start: float, end: float, *, name: str) -> None:
+        """Read another part of the recording, that begins at `position` or later.
+
+        Args:
+            start: Where it begins, in seconds.
+            end: Where it ends.
+            name: What messages call it.
+
+        Raises:
+            AudioError: It is not in the recording.
+        """
+        self._source.name = name
+        self.is_at_end = self.ends_early = False
+        self._limit = self._whole_limit
+        self._go_to(start, end)
+
     def _n_left(self) -> int:
         """How many samples may still come."""
         return self._limit - self._n_read
@@ -331,7 +358,7 @@ class AudioReader:
             # Some samples are lost where one read ends and the next begins (libsndfile 1.2.2).
             cause = "is PAF of 24 bits, of which libsndfile reads no part"
             raise AudioError(cause, self._source.name, "convert it first: sox IN.paf OUT.wav")
-        if info.exact and info.subtype.startswith(_SEEKABLE):
+        if not self.is_forward_only:
             try:
                 stream.seek(first)
             except (soundfile.LibsndfileError, RuntimeError) as error:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from melcli.audio.shelf import Shelf
     from melcli.config import MelConfig
     from melcli.pipeline.plan import PlannedInput
     from melcli.pipeline.stopwatch import Stopwatch
@@ -66,6 +67,7 @@ class WaveformReader:
         planned: The input: what messages call it, and which part of the source it is.
         config: The front end, for its channels, its rate and how to get there.
         watch: Told what reading took, and what mixing and resampling did.
+        shelf: Where the source stays open for another part of it.
 
     Attributes:
         channels: The number of each waveform's channel, from 0; -1 if they are mixed.
@@ -78,13 +80,18 @@ class WaveformReader:
     """
 
     def __init__(
-        self, source: bytes | BinaryIO, planned: PlannedInput, config: MelConfig, watch: Stopwatch
+        self,
+        source: bytes | BinaryIO,
+        planned: PlannedInput,
+        config: MelConfig,
+        watch: Stopwatch,
+        shelf: Shelf | None = None,
     ) -> None:
         self._name, self._config, self._watch = planned.name, config, watch
         excerpt = planned.excerpt or Excerpt("")
-        self._reader = reading.AudioReader(
-            source, name=self._name, start=excerpt.start, end=excerpt.end, raw=planned.raw
-        )
+        self._shelf = shelf if planned.excerpt is not None else None
+        self._key = (planned.path, planned.size, planned.mtime_ns)
+        self._reader = self._opened(source, planned, excerpt)
         self.sample_rate, self.n_channels = self._reader.sample_rate, self._reader.n_channels
         self.n_samples = 0
         self._is_beyond_full_scale = False
@@ -108,11 +115,31 @@ class WaveformReader:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        if self._shelf is not None and exc is None:
+            self._shelf.put(self._key, self._reader)
+        else:
+            self.close()
 
     def close(self) -> None:
         """Let go of the source."""
         self._reader.close()
+
+    def _opened(
+        self, source: bytes | BinaryIO, planned: PlannedInput, excerpt: Excerpt
+    ) -> reading.AudioReader:
+        """A reader of just the part that is asked for, new or from the shelf."""
+        start, end = excerpt.start, excerpt.end
+        kept = self._shelf.take(self._key, start) if self._shelf is not None else None
+        if kept is None:
+            return reading.AudioReader(
+                source, name=self._name, start=start, end=end, raw=planned.raw
+            )
+        try:
+            kept.go_on(start, end, name=self._name)
+        except BaseException:
+            kept.close()
+            raise
+        return kept
 
     @property
     def notes(self) -> tuple[str, ...]:

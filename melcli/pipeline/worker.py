@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from melcli.audio.shelf import Shelf
 from melcli.dsp.rows import Rows
 from melcli.errors import AudioError
 from melcli.pipeline.ahead import ahead
@@ -73,7 +74,7 @@ class Worked(NamedTuple):
 
 
 class Worker:
-    """Reads a batch and computes it. Called from several threads at once; changes nothing.
+    """Reads a batch and computes it. Called from several threads at once.
 
     Args:
         plan: The inputs.
@@ -88,6 +89,7 @@ class Worker:
     ) -> None:
         self._plan, self._engine, self._out = plan, engine, out
         self._folder, self._reads_ahead = folder, reads_ahead
+        self._shelf = Shelf()
         self._dtype: torch.dtype = getattr(torch, out.dtype)
         self._step = max(1, STEP_BYTES // (4 * math.prod(engine.frontend.row_shape)))
 
@@ -166,7 +168,7 @@ class Worker:
         self, planned: PlannedInput, source: bytes | BinaryIO, watch: Stopwatch
     ) -> list[Clip] | Result:
         config = self._engine.frontend.config
-        with WaveformReader(source, planned, config, watch) as reader:
+        with WaveformReader(source, planned, config, watch, self._shelf) as reader:
             waveforms, is_last = reader.read()
             if is_last:
                 return clips_of(planned, reader, waveforms, config, self._out.long)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from melcli.audio import reading
 from melcli.audio.raw import RawFormat
 from melcli.audio.reading import AudioReader, part_of, probe, read
+from melcli.audio.shelf import Shelf
 from melcli.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +63,59 @@ def test_a_part_is_the_slice(
     assert found.dtype == whole.dtype
     assert np.array_equal(found, whole[first:last])
     assert np.array_equal(part(path, first / RATE), whole[first:])
+
+
+FORWARD_ONLY = [("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("WAV", "MS_ADPCM")]
+
+
+@pytest.mark.parametrize(("file_format", "subtype"), [*FORWARD_ONLY, ("FLAC", "PCM_16")])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_parts_of_one_reader(
+    file_format: str, subtype: str, make: Make, data: st.DataObject
+) -> None:
+    """Whatever parts were read before, in whatever order, each is the slice of the whole."""
+    path = make(file_format, subtype, n_samples=30_000)
+    whole, shelf = read(path).samples, Shelf()
+    for _ in range(5):
+        first = data.draw(st.integers(0, len(whole) - 1))
+        last = data.draw(st.integers(first + 1, len(whole)))
+        reader = shelf.take("key", first / RATE)
+        if reader is None:
+            reader = AudioReader(path, start=first / RATE, end=last / RATE)
+        else:
+            reader.go_on(first / RATE, last / RATE, name="part")
+        # Not always to its end: an error may end it before.
+        n = data.draw(st.sampled_from([-1, 100]))
+        found = reader.read(n)
+        assert np.array_equal(found, whole[first:last][: None if n < 0 else n])
+        shelf.put("key", reader)
+
+
+def test_what_is_left_open_is_closed(make: Make) -> None:
+    """A shelf keeps few readers, of those that are worth it, and closes them when it goes."""
+    n_open = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    shelf = Shelf()
+    shelf.put("flac", AudioReader(make("FLAC", "PCM_16")))
+    assert shelf.take("flac", 0.0) is None
+    for number in range(20):
+        shelf.put(number, AudioReader(make("OGG", "OPUS")))
+    left = {number: shelf.take(number, 0.0) for number in range(20)}
+    assert [number for number, reader in left.items() if reader is not None] == [*range(4, 20)]
+    for reader in left.values():
+        if reader is not None:
+            reader.close()
+    for number in range(20):
+        shelf.put("same", AudioReader(make("OGG", "OPUS"), start=number / 100))
+    reader = shelf.take("same", 0.155)
+    assert reader is not None
+    assert reader.position == RATE * 15 // 100
+    assert shelf.take("other", 1.0) is None
+    reader.close()
+    del shelf
+    assert len(os.listdir("/proc/self/fd")) == n_open  # noqa: PTH208
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])

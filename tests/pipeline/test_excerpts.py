@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import melcli
-from melcli import OutputConfig, Selection, store
+from melcli import OutputConfig, RunConfig, Selection, store
 from melcli.audio import reading
 from melcli.errors import ScalerError, UsageError
 from melcli.pipeline import waveforms
@@ -178,6 +178,37 @@ def test_a_long_part(table: Selection, monkeypatch: pytest.MonkeyPatch) -> None:
     with melcli.open("x.h5") as one, melcli.open("y.h5") as other:
         assert list(one) == list(other)
         assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("order", ["sorted", "backwards"])
+def test_a_recording_is_decoded_once(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """Parts of an MP3 in their order cost one decoding of it; in any order they are the same."""
+    corpus.add("long.mp3", 4.0)
+    starts = [n / 10 for n in range(40)]
+    rows = [f"corpus/long.mp3,{n},{start},{start + 0.1}" for n, start in enumerate(starts)]
+    rows = rows[::-1] if order == "backwards" else rows
+    Path("t.csv").write_text("\n".join(["path,id,start,end", *rows]), encoding="utf-8")
+    decoded = [0]
+    original = reading.AudioReader._decode
+
+    def counting(reader: reading.AudioReader, *args: Any) -> int:
+        n = original(reader, *args)
+        decoded[0] += n
+        return n
+
+    monkeypatch.setattr(reading.AudioReader, "_decode", counting)
+    melcli.extract(
+        Selection(files_from="t.csv"), "x.h5", "kaldi-fbank-80", run=RunConfig(workers=1)
+    )
+    assert (decoded[0] <= 4.2 * 16_000) == (order == "sorted")
+    for n, start in enumerate(starts):
+        cut(corpus, f"cut/{n:02}.wav", "long.mp3", start, start + 0.1, 0)
+    extract(Selection(paths=("corpus/cut",)), "cut.h5")
+    with melcli.open("x.h5") as found, melcli.open("cut.h5") as expected:
+        assert len(found) == 40
+        assert all(np.array_equal(found[name], expected[f"{int(name):02}.wav"]) for name in found)
 
 
 def test_a_part_that_ends_late(corpus: Corpus, table: Selection) -> None:
