@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Whatever a runner of the tests has in the environment is no setting of theirs. Unbuffered, a pipe
-# would be another kind of stream than users have.
-for _name in [name for name in os.environ if name.startswith(("MELCLI_", "PYTHONUNBUFFERED"))]:
+# would be another kind of stream than users have; below another make, make tells more.
+_OTHERS = ("MELCLI_", "PYTHONUNBUFFERED", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+for _name in [name for name in os.environ if name.startswith(_OTHERS)]:
     del os.environ[_name]
 
 # How long an example takes says nothing about whether it is right.

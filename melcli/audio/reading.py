@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["Audio", "AudioInfo", "AudioReader", "RawFormat", "part_of", "probe", "read", "spool"]
+__all__ = [
+    "Audio",
+    "AudioInfo",
+    "AudioReader",
+    "PartError",
+    "RawFormat",
+    "part_of",
+    "probe",
+    "read",
+    "spool",
+]
 
 MAX_SAMPLE_RATE: Final = 10_000_000
 MAX_CHANNELS: Final = 1024
@@ -152,6 +162,10 @@ def read(source: str | bytes | Path | BinaryIO, *, name: str | None = None) -> A
     """
     with AudioReader(source, name=name) as reader:
         return Audio(reader.read(), reader.sample_rate, reader.info)
+
+
+class PartError(AudioError):
+    """The part that is asked for is not in the recording; others may be."""
 
 
 class AudioReader:
@@ -569,8 +583,8 @@ def _check_part(n_samples: int, sample_rate: int, first: int, last: int | None, 
         raise _not_there(f"{length}, and the part ends at {last / sample_rate:g} s", name)
 
 
-def _not_there(cause: str, name: str) -> AudioError:
-    return AudioError(cause, name, "mend its row in the table, or take it out")
+def _not_there(cause: str, name: str) -> PartError:
+    return PartError(cause, name, "mend its row in the table, or take it out")
 
 
 class _PlainWav:

@@ -128,18 +128,21 @@ class WaveformReader:
         self, source: bytes | BinaryIO, planned: PlannedInput, excerpt: Excerpt
     ) -> reading.AudioReader:
         """A reader of just the part that is asked for, new or from the shelf."""
-        start, end = excerpt.start, excerpt.end
-        kept = self._shelf.take(self._key, start) if self._shelf is not None else None
-        if kept is None:
-            return reading.AudioReader(
-                source, name=self._name, start=start, end=end, raw=planned.raw
-            )
+        start, end, shelf = excerpt.start, excerpt.end, self._shelf
+        reader = shelf.take(self._key, start) if shelf is not None else None
+        reader = reader or reading.AudioReader(source, name=self._name, raw=planned.raw)
         try:
-            kept.go_on(start, end, name=self._name)
-        except BaseException:
-            kept.close()
+            if planned.excerpt is not None:
+                reader.go_on(start, end, name=self._name)
+        except reading.PartError:
+            # Perhaps at the end of the recording, where it is known how long that is.
+            if shelf is not None:
+                shelf.put(self._key, reader)
             raise
-        return kept
+        except BaseException:
+            reader.close()
+            raise
+        return reader
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -159,6 +159,7 @@ class Worker:
             with source_of(planned) as source:
                 return planned, self._open(planned, source, watch)
         except AudioError as error:
+            watch.lap("read")  # it may have taken a while to find out
             return planned, failed(planned, error.cause, error.remedy)
         except MemoryError:
             cause = "does not fit into memory"

@@ -187,8 +187,9 @@ def test_a_recording_is_decoded_once(
     """Parts of an MP3 in their order cost one decoding of it; in any order they are the same."""
     corpus.add("long.mp3", 4.0)
     starts = [n / 10 for n in range(40)]
+    beyond = [f"corpus/long.mp3,beyond{n},{n},{n + 1}" for n in range(5, 15)]
     rows = [f"corpus/long.mp3,{n},{start},{start + 0.1}" for n, start in enumerate(starts)]
-    rows = rows[::-1] if order == "backwards" else rows
+    rows = [*beyond, *rows[::-1]] if order == "backwards" else [*rows, *beyond]
     Path("t.csv").write_text("\n".join(["path,id,start,end", *rows]), encoding="utf-8")
     decoded = [0]
     original = reading.AudioReader._decode
@@ -199,9 +200,10 @@ def test_a_recording_is_decoded_once(
         return n
 
     monkeypatch.setattr(reading.AudioReader, "_decode", counting)
-    melcli.extract(
+    report = melcli.extract(
         Selection(files_from="t.csv"), "x.h5", "kaldi-fbank-80", run=RunConfig(workers=1)
     )
+    assert (report.done, report.failed) == (40, 10)
     assert (decoded[0] <= 4.2 * 16_000) == (order == "sorted")
     for n, start in enumerate(starts):
         cut(corpus, f"cut/{n:02}.wav", "long.mp3", start, start + 0.1, 0)
