@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from melcli.errors import StoreError, UsageError
 from melcli.pipeline.names import item_id
-from melcli.store.records import check_id
+from melcli.store.records import MAX_CHANNELS, Excerpt, check_id
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -229,7 +229,7 @@ def _json_records(file: BinaryIO) -> Iterator[tuple[int, Any]]:
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 yield number, None
 
 
@@ -239,12 +239,12 @@ def _listed(record: Any) -> Listed:  # noqa: ANN401, whatever stands in the line
     path, name, channel = record.get("path"), record.get("id"), _number(record, "channel")
     if not isinstance(path, str) or not path or "\0" in path:
         raise ValueError("has no path")
-    if channel is not None and (channel < 0 or channel != int(channel)):
+    if channel is not None and not (0 <= channel < MAX_CHANNELS and channel == int(channel)):
         raise ValueError(f"channel {channel:g}: must be a whole number, counted from 0")
     start, end = _number(record, "start"), _number(record, "end")
     return Listed(
         _path(path.encode(errors=_ESCAPE)),
-        None if name in {None, ""} else _checked_id(name),
+        None if name is None or name == "" else _checked_id(name),
         *_checked_part(start or 0.0, math.inf if end is None else end),
         -1 if channel is None else int(channel),
     )
@@ -268,12 +268,16 @@ def _checked_part(start: float, end: float) -> tuple[float, float]:
         raise ValueError(f"start {start:g}: must not be before the recording")
     if end <= start:
         raise ValueError(f"start {start:g}, end {end:g}: the end must come after the start")
+    if not Excerpt("", start, end).is_possible:
+        raise ValueError(f"start {start:g}, end {end:g}: no recording is that long")
     return start, end
 
 
 def _checked_id(name: object) -> str:
+    if isinstance(name, int):
+        name = str(name)
     if not isinstance(name, str):
-        name = str(name)  # a number, in JSON
+        raise ValueError(f"id {name!r}: must be a text")  # noqa: TRY004, likewise
     found = item_id(name.encode(errors=_ESCAPE))
     try:
         check_id(found)

@@ -287,9 +287,10 @@ def excerpt_of(recording: str, start: float, end: float, channel: int) -> Excerp
     """
     if not recording:
         return None
-    if not 0 <= start < end or channel < -1:
+    excerpt = Excerpt(recording, start, end, channel)
+    if not excerpt.is_possible:
         raise ValueError(f"an excerpt from {start} s to {end} s, channel {channel}")
-    return Excerpt(recording, start, end, channel)
+    return excerpt
 
 
 def ends(n_rows: Column) -> dict[str, Column]:

@@ -30,6 +30,11 @@ STORED: Mapping[str, np.dtype[Any]] = {
 }
 """How each dtype lies on disk: little-endian, whatever the machine."""
 
+MAX_CHANNELS = 1024
+"""No recording has more."""
+_MOST_SECONDS = 1e9
+"""Thirty years; farther out, numbers of samples are not exact any more."""
+
 AUDIO_FORMAT = "audio_format"
 """The setting that says what kind of files waveforms are in: ``wav`` or ``flac``."""
 AUDIO_FORMATS: Mapping[str, str] = {"wav": ".wav", "flac": ".flac"}
@@ -143,9 +148,15 @@ class Excerpt(NamedTuple):
     channel: int = -1
 
     @property
-    def is_whole(self) -> bool:
-        """All of the recording, as the front end takes it."""
-        return (self.start, self.end, self.channel) == (0.0, math.inf, -1)
+    def is_possible(self) -> bool:
+        """Whether some recording may have such a part."""
+        ends_well = self.end == math.inf or self.end <= _MOST_SECONDS
+        return (
+            0 <= self.start < self.end
+            and self.start <= _MOST_SECONDS
+            and ends_well
+            and -1 <= self.channel < MAX_CHANNELS
+        )
 
     def __str__(self) -> str:
         told = "" if (self.start, self.end) == (0.0, math.inf) else f"@{_span(self)}"

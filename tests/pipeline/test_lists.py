@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -14,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melcli.errors import UsageError
-from melcli.pipeline.lists import Listed, read_list
+from melcli.pipeline.lists import COLUMNS, Listed, read_list
 from melcli.pipeline.plan import Selection, make_plan
+from melcli.store.records import Excerpt
 
 FORMATS = ["csv", "tsv", "jsonl"]
 
@@ -106,6 +108,32 @@ def test_what_is_written_is_read(expected: list[Listed], kind: str) -> None:
     ]
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    data=st.binary(max_size=200)
+    | st.builds(
+        lambda rows: "\n".join(map(json.dumps, rows)).encode(),
+        st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, JSON)), max_size=3),
+    )
+    | st.builds(lambda rest: b"path,start,end,channel,id\n" + rest, st.binary(max_size=100)),
+    kind=st.sampled_from([*FORMATS, "scp", "txt"]),
+)
+def test_any_bytes_are_a_list_or_refused(data: bytes, kind: str) -> None:
+    """Whatever a list holds, each of its inputs could be one, or it is refused in words."""
+    Path(f"list.{kind}").write_bytes(data)
+    with contextlib.suppress(UsageError):
+        for row in read_list(f"list.{kind}", ignored=Counter()):
+            assert row.path
+            assert Excerpt("", row.start, row.end, row.channel).is_possible
+            assert row.id != ""
+
+
 def test_marks_of_other_programs() -> None:
     """A byte order mark, DOS line ends, quotation marks where they mean nothing."""
     assert listed("\ufeffpath,start\r\na.wav,1\r\n") == [Listed(b"a.wav", start=1)]
@@ -158,6 +186,12 @@ def test_bad_rows_are_named() -> None:
         ('{"path": "a", "start": true}', "start True: must be a number"),
         ('{"path": "a", "start": NaN}', "start nan: must be a number"),
         ('{"path": "a", "channel": 0.5}', "channel 0.5: must be a whole number"),
+        ('{"path": "a", "channel": 1e30}', "channel 1e+30: must be a whole number"),
+        ('{"path": "a", "start": 1e300}', "start 1e+300, end inf: no recording is that long"),
+        ('{"path": "a", "end": 1e10}', "start 0, end 1e+10: no recording is that long"),
+        ('{"path": "a", "id": [1]}', "id [1]: must be a text"),
+        ('{"path": "a", "start": []}', "start []: must be a number"),
+        ("[" * 100_000, "is no JSON object"),
         ('{"path": "a", "id": "../x"}', "has an empty part, or '.' or '..', in it"),
         ('{"path": "a", "id": "/x"}', "is absolute"),
     ],
