@@ -20,7 +20,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
-NOT_PUBLISHED = (".ci/",)
 DEVELOPMENT = {"build", "hypothesis", "librosa", "matplotlib", "mypy", "pytest", "ruff", "scipy"}
 
 _ASK = """
@@ -55,8 +54,7 @@ def _check_sdist(sdist: Path) -> None:
         held = {name.partition("/")[2] for name in archive.getnames()} - {"PKG-INFO"}
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         return
-    tracked = _listed()
-    wanted = {name for name in tracked if not name.startswith(NOT_PUBLISHED)}
+    wanted = _listed()
     new = _listed("--others", "--exclude-standard")  # not committed yet
     _expect(sorted(held - wanted - new), [], "the sdist holds what git does not")
     _expect(sorted(wanted - held), [], "the sdist lacks, see pyproject.toml")
