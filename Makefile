@@ -57,7 +57,7 @@ check: $(INSTALLED)
 
 docs: $(DOCS_INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "site/index.html"
+	@echo "site/index.html; to search it: $(PYTHON) -m http.server --directory site"
 
 dist: $(INSTALLED)
 	$(BIN)/python tests/distribution.py
