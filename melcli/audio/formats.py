@@ -1,4 +1,4 @@
-"""What names tell: which extensions are audio, and what to do about the ones libsndfile lacks."""
+"""What names tell of formats, what to do about those that libsndfile lacks, and how far it goes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ FOREIGN_EXTENSIONS: Final = frozenset(
     }
 )
 """Audio that libsndfile cannot read and ffmpeg can, in lower case, with the dot."""
+
+MAX_SAMPLE_RATE: Final = 10_000_000
+"""In Hz: a header that says more is damaged."""
+
+MAX_CHANNELS: Final = 1024
+"""libsndfile reads no more."""
 
 LOSSY_SUBTYPES: Final = frozenset(
     {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}

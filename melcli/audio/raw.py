@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
+from melcli.audio.formats import MAX_CHANNELS, MAX_SAMPLE_RATE
 from melcli.errors import UsageError
 
 _CODINGS: Final = {
@@ -25,9 +26,6 @@ _CODINGS: Final = {
 }
 """As ffmpeg calls them: libsndfile's coding and order of bytes, and bytes a number."""
 
-_MAX_SAMPLE_RATE: Final = 10_000_000
-_MAX_CHANNELS: Final = 1024
-
 
 @dataclass(frozen=True, slots=True)
 class RawFormat:
@@ -47,8 +45,8 @@ class RawFormat:
     coding: str
 
     def __post_init__(self) -> None:
-        rate_fits = 0 < self.sample_rate <= _MAX_SAMPLE_RATE
-        if not (rate_fits and 0 < self.n_channels <= _MAX_CHANNELS and self.coding in _CODINGS):
+        rate_fits = 0 < self.sample_rate <= MAX_SAMPLE_RATE
+        if not (rate_fits and 0 < self.n_channels <= MAX_CHANNELS and self.coding in _CODINGS):
             raise _no_format(f"{self.sample_rate},{self.n_channels},{self.coding}")
 
     @classmethod

@@ -22,6 +22,7 @@ import soundfile
 
 from melcli.audio import containers, formats, wav
 from melcli.audio.evidence import HEAD_BYTES, Container
+from melcli.audio.formats import MAX_CHANNELS, MAX_SAMPLE_RATE
 from melcli.audio.raw import RawFormat
 from melcli.audio.sources import Source, spool
 from melcli.errors import AudioError
@@ -43,9 +44,6 @@ __all__ = [
     "read",
     "spool",
 ]
-
-MAX_SAMPLE_RATE: Final = 10_000_000
-MAX_CHANNELS: Final = 1024
 
 FETCH_AGAIN: Final = "fetch or convert it again, or leave it out with --exclude"
 LEAVE_OUT: Final = "leave it out with --exclude"

@@ -60,7 +60,7 @@ def after_output(report: Report, shard: Shard | None) -> str:
     if not report.done or report.stopped:
         return ""
     if report.failed:
-        again = retyped(add="--retry-failed")
+        again = retyped(add="--retry-failed", leave_out="--overwrite")  # what is good is kept
         return f"next, once they are mended: {again}" if again else ""
     if shard is not None:
         return after_shard("melcli merge", report.output, shard)
@@ -145,7 +145,10 @@ def retyped(*, add: str = "", leave_out: str = "") -> str:
     text = shlex.join(["melcli", *words])
     if len(text) <= _LONGEST and text.isprintable():
         return text
-    return f"the same command with {add}" if add else f"the same command without {leave_out}"
+    changes = [f"with {add}"] if add else []
+    if leave_out in typed():
+        changes.append(f"without {leave_out}")
+    return f"the same command {', '.join(changes)}"
 
 
 def _given(*names: str) -> list[str]:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
+from melcli.audio.formats import MAX_CHANNELS
 from melcli.errors import StoreError, UsageError
 from melcli.pipeline.names import item_id
-from melcli.store.records import MAX_CHANNELS, Excerpt, check_id
+from melcli.store.records import Excerpt, check_id
 
 if TYPE_CHECKING:
     from collections import Counter

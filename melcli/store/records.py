@@ -30,8 +30,6 @@ STORED: Mapping[str, np.dtype[Any]] = {
 }
 """How each dtype lies on disk: little-endian, whatever the machine."""
 
-MAX_CHANNELS = 1024
-"""No recording has more."""
 _MOST_SECONDS = 1e9
 """Thirty years; farther out, numbers of samples are not exact any more."""
 
@@ -155,7 +153,7 @@ class Excerpt(NamedTuple):
             0 <= self.start < self.end
             and self.start <= _MOST_SECONDS
             and ends_well
-            and -1 <= self.channel < MAX_CHANNELS
+            and -1 <= self.channel < 2**31
         )
 
     def __str__(self) -> str:

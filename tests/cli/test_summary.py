@@ -43,6 +43,17 @@ def test_after_extract(cli: Cli, corpus: Corpus, output: str) -> None:
     assert (following(again), "1 already done" in again.stderr) == ("", True)
 
 
+def test_what_is_good_is_kept(cli: Cli, corpus: Corpus) -> None:
+    """What failed of a new output is tried again without making all of it anew once more."""
+    corpus.add("a.wav")
+    corpus.add_bytes("b.wav", JUNK)
+    line = following(cli("extract", "corpus", "-o", "x.h5", "--overwrite"))
+    assert line.endswith(": melcli extract corpus -o x.h5 --retry-failed")
+    root = "/".join(["x"] * 150)
+    line = following(cli("extract", "corpus", "-o", "x.h5", "--overwrite", "--root", root))
+    assert line.endswith(": the same command with --retry-failed, without --overwrite")
+
+
 def test_after_failures(cli: Cli, corpus: Corpus) -> None:
     """What failed is tried again by the same command with a word more."""
     corpus.add("a.wav")
