@@ -86,7 +86,8 @@ def tell_scaler(file: Path, *, as_json: bool, picture: Path | None = None) -> No
         from melcli import plot
 
         title = "".join(_title(record))
-        plot.plot_scaler(statistics, picture, title=title, hz=record["bins"].get("hz"))
+        unit = "" if config is None else plot.quantity(config).undrawn
+        plot.plot_scaler(statistics, picture, title=title, hz=record["bins"].get("hz"), unit=unit)
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
     else:

@@ -153,7 +153,8 @@ def _draw_scaler(
         hz = None
     name = f", {config.name}" if config is not None and config.name else ""
     title = view.title or f"{path}{name}, {plural(statistics.n_bins, 'bin')}"
-    plot.plot_scaler(statistics, target, title=title, hz=hz)
+    unit = "" if config is None else plot.quantity(config).undrawn
+    plot.plot_scaler(statistics, target, title=title, hz=hz, unit=unit)
 
 
 def _config_of(statistics: Statistics) -> MelConfig | None:

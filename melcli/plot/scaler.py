@@ -35,6 +35,7 @@ def plot_scaler(
     *,
     title: str = "",
     hz: Sequence[float] | Float64s | None = None,
+    unit: str = "",
 ) -> None:
     """Draw statistics: mean and deviation of each bin, and where they are poor.
 
@@ -43,16 +44,19 @@ def plot_scaler(
         target: The picture: ``.png``, ``.svg`` or ``.pdf``. What was there is replaced.
         title: Above it.
         hz: The frequency of each bin, for a second axis.
+        unit: What the numbers are, if that is known.
 
     Raises:
         UsageError: The name ends otherwise.
         DeviceError: matplotlib is not there, the disk is full, or does not work.
     """
     numbers = None if hz is None else np.asarray(hz)
-    save(lambda figure: draw(figure, statistics, title, numbers), target)
+    save(lambda figure: draw(figure, statistics, title, numbers, unit), target)
 
 
-def draw(figure: Figure, statistics: Statistics, title: str, hz: Float64s | None) -> None:
+def draw(
+    figure: Figure, statistics: Statistics, title: str, hz: Float64s | None, unit: str = ""
+) -> None:
     """The same on an empty figure."""
     from matplotlib.ticker import MaxNLocator
 
@@ -85,7 +89,7 @@ def draw(figure: Figure, statistics: Statistics, title: str, hz: Float64s | None
     axes.set_xlim(-0.5, n_bins - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.set_xlabel("bin")
-    axes.set_ylabel("value")
+    axes.set_ylabel(unit or "value")
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     if hz is not None:

@@ -15,6 +15,7 @@ _DEPTH_DB: Final = 80.0
 """How far below the loudest a picture goes: what lies deeper is noise to the eye."""
 _STRAIGHT: Final = 0.1
 """A number added from which on a logarithm of it is all but straight for what is quiet."""
+_DRAWN: Final = ", drawn in dB re 1"
 _WORDS: Final = {1.0: "magnitude", 2.0: "power"}
 _PER_ITEM: Final[dict[UtteranceNorm, str]] = {
     "mean": "less {} mean over the item",
@@ -47,6 +48,15 @@ class Quantity:
     is_db: bool = False
     depth: float | None = None
     exponent: float | None = None
+
+    @property
+    def undrawn(self) -> str:
+        """What the numbers are as they are stored, however they are drawn.
+
+        >>> _linear(2.0, "power").undrawn, Quantity("ln power").undrawn
+        ('power', 'ln power')
+        """
+        return self.label.removesuffix(_DRAWN)
 
     def told(self, difference: float) -> str:
         """A difference of two of these numbers, with its unit if it has one.
@@ -127,7 +137,7 @@ def _levels(config: MelConfig) -> Quantity:
 
 def _linear(exponent: float, word: str) -> Quantity:
     """Numbers without a logarithm: few of them would be seen beside the loudest."""
-    return Quantity(f"{word}, drawn in dB re 1", is_db=True, depth=_DEPTH_DB, exponent=exponent)
+    return Quantity(f"{word}{_DRAWN}", is_db=True, depth=_DEPTH_DB, exponent=exponent)
 
 
 def _word(exponent: float) -> str:

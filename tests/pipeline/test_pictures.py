@@ -186,11 +186,13 @@ def test_scalers(made: Path, drawn: Drawn) -> None:
     statistics, how = drawn.scaler
     assert statistics.n_bins == 80
     assert how["hz"].tolist() == bin_centres(HIFIGAN).tolist()
+    assert how["unit"] == "ln magnitude"
     assert how["title"] == f"{made / 'scaler.npz'}, hifigan-22k, 80 bins"
     assert told == [f"{made / 'scaler.npz'}: 80 bins"]
     for config in (None, HIFIGAN):  # two rows in a file that is no mel of the front end
         picture(str(made / "scaler.npy"), "x.png", config)
         assert (drawn.scaler[1]["hz"] is None) == (config is None)
+        assert (drawn.scaler[1]["unit"] == "") == (config is None)
     with pytest.raises(MelcliError, match="another front end"):
         picture(str(made / "scaler.npz"), "x.png", presets.load("whisper-80").config)
     with pytest.raises(UsageError, match="neither items nor times"):

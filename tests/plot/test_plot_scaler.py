@@ -44,6 +44,14 @@ def drawn(statistics: Statistics, title: str = "", hz: Any = None) -> Any:
     return figure.axes[0]
 
 
+def test_the_unit() -> None:
+    """The axis says what the numbers are, where that is known."""
+    for unit, told in (("", "value"), ("ln magnitude", "ln magnitude")):
+        figure = figure_module.Figure()
+        scaler.draw(figure, fitted(), "", None, unit)
+        assert figure.axes[0].get_ylabel() == told
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_kinds(tmp_path: Path, name: str) -> None:
     """The ending says what is drawn; the same statistics give the same bytes."""
